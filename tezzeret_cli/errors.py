@@ -1,0 +1,101 @@
+"""The one error tree. Each class carries its exit code, whether a retry can help, and advice.
+
+Only the shell (``tezzeret_cli/cli``) turns an error into an exit status; every other layer raises.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What the command's exit status means."""
+
+    OK = 0
+    JOB_FAILED = 1
+    USAGE = 2
+    FELL_BACK = 3
+    VERIFICATION_FAILED = 4
+    STORE_LOCKED = 5
+    DAMAGED = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class TezzeretError(Exception):
+    """Base of all errors that Tezzeret raises on purpose.
+
+    ``advice`` is the next thing a person can do; the shell prints it after the message.
+    """
+
+    exit_code: ExitCode = ExitCode.JOB_FAILED
+    can_retry: bool = False
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+
+class InputError(TezzeretError):
+    """A descriptor, profile, parameter or flag is wrong. Nothing has been written."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SettingsError(InputError):
+    """A setting (flag, environment variable or settings file) is wrong."""
+
+
+class StoreError(TezzeretError):
+    """The store cannot be used: unwritable, full, vanished, or of a newer format."""
+
+    exit_code = ExitCode.USAGE
+    can_retry = True
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the store's lock for longer than the caller was willing to wait."""
+
+    exit_code = ExitCode.STORE_LOCKED
+
+
+class BundleError(TezzeretError):
+    """A bundle cannot be read or trusted."""
+
+    exit_code = ExitCode.VERIFICATION_FAILED
+
+
+class DamagedBundleError(BundleError):
+    """A bundle's files are missing, added, or differ from its manifest."""
+
+
+class TargetMismatchError(BundleError):
+    """The bundle was built for another machine, device or torch than this process has."""
+
+
+class NoBundleError(BundleError):
+    """No bundle in the store fits the request and this process."""
+
+
+class GuardMissError(TezzeretError):
+    """A call is outside what the bundle was compiled for, and eager was not allowed to serve it."""
+
+
+class EagerUnavailableError(TezzeretError):
+    """Eager code is needed but its factory is not installed, not allowed, or has another digest."""
+
+
+class WorkerError(TezzeretError):
+    """The supervision of worker processes itself failed (not the job: a job's failure is a result)."""
+
+    can_retry = True
+
+
+class Interrupted(TezzeretError):
+    """The run was stopped by a signal; what was finished stays published."""
+
+    exit_code = ExitCode.INTERRUPTED

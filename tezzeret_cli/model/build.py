@@ -1,0 +1,65 @@
+"""What crosses the process boundary between the forge and its workers (msgpack frames, no pickle)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.manifest import Reason, Target, TensorGuard, TensorSlot, Timing, Variant
+
+
+class BuildRequest(msgspec.Struct, frozen=True):
+    """Compile ``job`` and leave the payload in the existing, empty directory ``staging``.
+
+    ``scratch`` is a private directory for the compiler and for the reference values of the proof; it
+    is not published. ``compile`` false asks only for what an eager fallback bundle needs (initial
+    tensors, and evidence that eager itself runs forward and backward).
+    """
+
+    job: Job
+    staging: str
+    scratch: str
+    compile: bool = True
+
+
+class BuildResult(msgspec.Struct, frozen=True, tag="built"):
+    """What the build made. ``reason`` is set when it ends as a fallback (eager itself ran).
+
+    ``payload`` are the files in the staging directory, relative; the forge adds the manifest.
+    """
+
+    payload: tuple[str, ...]
+    slots: tuple[TensorSlot, ...]
+    variants: tuple[Variant, ...] = ()
+    guard_spec: tuple[TensorGuard, ...] = ()
+    guard_spec_summary: tuple[str, ...] = ()
+    target: Target | None = None
+    torch: str = ""
+    reason: Reason | None = None
+    notes: tuple[str, ...] = ()
+    stages_ms: dict[str, float] = {}
+
+
+class BuildRefused(msgspec.Struct, frozen=True, tag="refused"):
+    """Neither compiled nor eager: the factory raised, or eager itself does not run. No bundle."""
+
+    reason: Reason
+
+
+class ProofRequest(msgspec.Struct, frozen=True):
+    """Load the staged bundle as a consumer would, compare with the reference values, and time it."""
+
+    bundle: str
+    reference: str
+    repeat: int = 20
+
+
+class ProofResult(msgspec.Struct, frozen=True, tag="proved"):
+    """``reason`` is ``None`` when every variant agreed with eager, forward and backward."""
+
+    timing: Timing | None
+    samples: tuple[float, ...] = ()
+    reason: Reason | None = None
+
+
+WorkerReply = BuildResult | BuildRefused | ProofResult

@@ -1,0 +1,64 @@
+"""What happens during a run, as data for the observers (progress, telemetry)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from tezzeret_cli.model.report import JobReport, Report
+
+
+class RunStarted(msgspec.Struct, frozen=True, tag=True):
+    """``total`` jobs are planned; ``cached`` of them are already done; ``workers`` run at once."""
+
+    command: str
+    total: int
+    cached: int
+    workers: int
+
+
+class JobStarted(msgspec.Struct, frozen=True, tag=True):
+    job: int
+    blueprint_id: str
+    name: str
+    strategy: str
+
+
+class JobStage(msgspec.Struct, frozen=True, tag=True):
+    """Job number ``job`` entered a stage (``import``, ``capture``, ``compile forward``, ``prove`` …)."""
+
+    job: int
+    stage: str
+
+
+class JobFinished(msgspec.Struct, frozen=True, tag=True):
+    job: int
+    report: JobReport
+
+
+class Notice(msgspec.Struct, frozen=True, tag=True):
+    """One line for the person; ``level`` is ``info``, ``warning`` or ``debug``."""
+
+    level: str
+    message: str
+
+
+class RunFinished(msgspec.Struct, frozen=True, tag=True):
+    report: Report
+
+
+Event = RunStarted | JobStarted | JobStage | JobFinished | Notice | RunFinished
+
+
+class Observer(Protocol):
+    """A sink of events. It never raises into the run."""
+
+    def on_event(self, event: Event) -> None: ...
+
+
+class NullObserver:
+    """Drops every event."""
+
+    def on_event(self, event: Event) -> None:
+        return None

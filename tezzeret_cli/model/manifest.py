@@ -1,0 +1,259 @@
+"""The manifest of a bundle (format 1). ``docs/format/bundle.md`` is its prose."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from tezzeret_cli.model.descriptor import Descriptor
+from tezzeret_cli.model.job import Factory
+
+FORMAT = 1
+"""The format number this code writes. A reader refuses a higher one."""
+
+
+class Encoding(enum.StrEnum):
+    IDENTITY = "identity"
+    ZSTD = "zstd"
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One file of the bundle beside the manifest.
+
+    ``sha256`` and ``stored_size`` are of the bytes on disk, so they are checked before anything is
+    inflated; ``size`` is the inflated size in bytes.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    stored_size: int
+    encoding: Encoding = Encoding.IDENTITY
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where the compiled code runs.
+
+    ``cpu_flags`` are the instruction-set extensions (names as in /proc/cpuinfo) that the libraries may
+    use; ``capability`` is the CUDA compute capability such as ``9.0``; ``symbols`` maps ``GLIBC`` and
+    ``GLIBCXX`` to the highest version the libraries need.
+    """
+
+    system: str
+    architecture: str
+    isa: str
+    cpu_flags: tuple[str, ...]
+    device: str
+    capability: str | None = None
+    symbols: dict[str, str] = {}
+
+
+class Toolchain(msgspec.Struct, frozen=True):
+    """Versions of what made the bundle."""
+
+    tool: str
+    torch: str
+    compiler: str
+    python: str
+
+
+class Symbolic(msgspec.Struct, frozen=True):
+    """A size or stride that moves with the batch: ``factor`` times the product of ``symbols``.
+
+    ``min`` and ``max`` bound the (single) symbol of a size; they are unused in a stride.
+    """
+
+    factor: int
+    symbols: tuple[str, ...]
+    min: int = 1
+    max: int = 1
+
+
+Extent = int | Symbolic
+
+
+class GuardKind(enum.StrEnum):
+    INPUT = "input"
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+
+
+class TensorGuard(msgspec.Struct, frozen=True):
+    """What one tensor of a variant must look like (an entry of Urza's ``guard_spec``).
+
+    ``index`` is the position among the tensor inputs for an input, among the module's parameters and
+    buffers otherwise; ``name`` is the input's argument path or the parameter's dotted name.
+    ``requires_grad`` is whether the variant computes a gradient for it: a tensor that requires one
+    where this is false is a guard miss, the other way round is served.
+    """
+
+    variant: int
+    kind: GuardKind
+    index: int
+    name: str
+    dtype: str
+    device: str
+    shape: tuple[Extent, ...]
+    stride: tuple[Extent, ...]
+    requires_grad: bool
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a job did not end as compiled.
+
+    ``kind`` is a stable word (``graph_break``, ``unsupported``, ``timeout``, ``out_of_memory``,
+    ``crash``, ``wrong_numbers``, ``refused``, ``internal``, …); ``deterministic`` is true when
+    the same job would end the same way again, so that trying again is no use.
+    """
+
+    kind: str
+    message: str
+    deterministic: bool
+
+
+class TensorSlot(msgspec.Struct, frozen=True):
+    """A parameter or buffer of the module under its dotted eager name.
+
+    ``alias_of`` names the slot that holds the same tensor (tied weights). A buffer that is not
+    ``persistent`` stays out of ``state_dict``.
+    """
+
+    name: str
+    is_parameter: bool
+    requires_grad: bool
+    persistent: bool = True
+    alias_of: str | None = None
+
+
+class SourceKind(enum.StrEnum):
+    INPUT = "input"
+    TENSOR = "tensor"
+    SAVED = "saved"
+    TANGENT = "tangent"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a library's argument comes from: ``index`` into inputs, slots, saved values or tangents."""
+
+    kind: SourceKind
+    index: int
+
+
+class OutputKind(enum.StrEnum):
+    COMPUTED = "computed"
+    INPUT = "input"
+    VIEW_OF_INPUT = "view_of_input"
+    CONSTANT = "constant"
+
+
+class OutputLeaf(msgspec.Struct, frozen=True):
+    """One leaf of the module's return value.
+
+    ``computed``: ``index`` into the forward library's results. ``input``: the caller's own tensor
+    ``index`` comes back. ``view_of_input``: the result ``index`` is re-made as a view of input
+    ``base``. ``constant``: ``value``.
+    """
+
+    kind: OutputKind
+    index: int = 0
+    base: int = 0
+    differentiable: bool = False
+    value: None | bool | int | float | str = None
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """A nested container of leaves: ``leaf``, ``none``, ``tuple``, ``list`` or ``dict``."""
+
+    kind: str
+    keys: tuple[str, ...] = ()
+    children: tuple["Tree", ...] = ()
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """One ahead-of-time compiled library and how to call it."""
+
+    library: str
+    arguments: tuple[Source, ...]
+    results: int
+
+
+class Tangent(msgspec.Struct, frozen=True):
+    """The memory layout the backward library expects of one incoming gradient.
+
+    ``order`` lists the dimensions from the slowest to the fastest moving.
+    """
+
+    result: int
+    order: tuple[int, ...]
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One compiled specialisation: a mode and a family of shapes.
+
+    ``training`` is ``None`` when the two modes are the same. ``results`` of the forward library are,
+    in order: ``written`` (new values of mutated tensors, one per entry), then the outputs, then the
+    saved values for the backward. ``gradients`` names, per result of the backward library, what the
+    gradient belongs to (``None`` where it belongs to nothing).
+    """
+
+    name: str
+    training: bool | None
+    arguments: Tree
+    output: Tree
+    leaves: tuple[OutputLeaf, ...]
+    forward: Graph | None
+    backward: Graph | None = None
+    inference: Graph | None = None
+    written: tuple[Source, ...] = ()
+    outputs: int = 0
+    saved: int = 0
+    mutated: tuple[Source, ...] = ()
+    tangents: tuple[Tangent, ...] = ()
+    gradients: tuple[Source | None, ...] = ()
+    random: bool = False
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Times of the consumer proof in milliseconds: ``steady`` are per training step, medians etc."""
+
+    load_ms: float
+    first_forward_ms: float
+    first_backward_ms: float
+    p50_ms: float
+    p95_ms: float
+    eager_p50_ms: float | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Everything a consumer needs to know of a bundle before it opens any other file."""
+
+    format: int
+    blueprint_id: str
+    version: str
+    lineage: str
+    descriptor: Descriptor
+    parameters: dict[str, float]
+    factory: Factory
+    job_key: str
+    key_factors: dict[str, str]
+    toolchain: Toolchain
+    target: Target
+    compile_strategy: str
+    eager_fallback: bool
+    reason: Reason | None
+    created: str
+    slots: tuple[TensorSlot, ...]
+    variants: tuple[Variant, ...]
+    guard_spec: tuple[TensorGuard, ...]
+    guard_spec_summary: tuple[str, ...]
+    guard_digest: str
+    files: tuple[FileEntry, ...]
+    compile_ms: float = 0.0
+    prewarm_ms: float = 0.0
+    prewarm_samples: tuple[float, ...] = ()
+    timing: Timing | None = None
+    inductor_cache_dir: str | None = None
+    tags: tuple[str, ...] = ()
+    signature: str | None = None
+    notes: tuple[str, ...] = ()

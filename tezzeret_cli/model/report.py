@@ -1,0 +1,62 @@
+"""How a run ended, job by job: the report of ``--json`` (schema 1) and the exit code it implies."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from tezzeret_cli.errors import ExitCode
+
+
+class Status(enum.StrEnum):
+    COMPILED = "compiled"
+    CACHED = "cached"
+    FALLBACK = "fallback"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class JobReport(msgspec.Struct, frozen=True, omit_defaults=False):
+    """One job's end. ``bundle`` is the store-relative directory; ``reason`` is one line for people.
+
+    ``eager_fallback`` repeats the bundle's own flag, so a cached fallback is seen too.
+    ``quarantine_only`` jobs do not count towards the exit code (except with ``--strict``).
+    """
+
+    blueprint_id: str
+    version: str | None
+    status: Status
+    strategy: str
+    duration_ms: float
+    eager_fallback: bool
+    reason: str | None
+    bundle: str | None
+    name: str = ""
+    reason_kind: str | None = None
+    quarantine_only: bool = False
+    prewarm_p50_ms: float | None = None
+    prewarm_p95_ms: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The whole run."""
+
+    schema: int
+    command: str
+    jobs: tuple[JobReport, ...]
+    counts: dict[str, int]
+    interrupted: bool = False
+
+
+def exit_code(report: Report, *, strict: bool = False) -> ExitCode:
+    """The exit status of a finished run: 130 when interrupted, else 1 before 3 before 0."""
+    if report.interrupted:
+        return ExitCode.INTERRUPTED
+    counted = [job for job in report.jobs if strict or not job.quarantine_only]
+    if any(job.status is Status.FAILED for job in counted):
+        return ExitCode.JOB_FAILED
+    if any(job.eager_fallback for job in counted if job.status is not Status.SKIPPED):
+        return ExitCode.FELL_BACK
+    return ExitCode.OK

@@ -1,0 +1,115 @@
+"""The narrow port between the job loop and the worker processes. Torch-free.
+
+A task is one call of ``entry`` (``package.module:function``) in a process of its own:
+``entry(payload: bytes, stage: Callable[[str], None]) -> bytes``. The job loop starts tasks and waits
+for events; every way a process can end is a value here, never an exception.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Wall-clock seconds, resident bytes of the whole process tree, bytes of the answer."""
+
+    timeout_s: float
+    memory_bytes: int
+    result_bytes: int = 16 << 20
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One supervised call.
+
+    ``fresh`` starts a new interpreter with exactly the environment ``env`` (the proof needs one that
+    never saw a compiler); otherwise the call runs in a fork of the warm worker, with ``env`` merged
+    into the child's environment. ``workdir`` is the child's current directory; ``log`` receives its
+    stdout and stderr (size-capped).
+    """
+
+    id: int
+    entry: str
+    payload: bytes
+    limits: Limits
+    workdir: str
+    log: str
+    fresh: bool = False
+    env: dict[str, str] = {}
+
+
+class Returned(msgspec.Struct, frozen=True, tag=True):
+    """The entry returned these bytes."""
+
+    result: bytes
+
+
+class Raised(msgspec.Struct, frozen=True, tag=True):
+    """The entry raised. ``kind`` is the exception's class name, ``traceback`` is for the log."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+class Crashed(msgspec.Struct, frozen=True, tag=True):
+    """The process ended without an answer: by ``signal``, or with ``status``."""
+
+    signal: int | None
+    status: int | None
+
+
+class TimedOut(msgspec.Struct, frozen=True, tag=True):
+    after_s: float
+
+
+class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
+    """The tree held ``peak_bytes`` when it was stopped (or the kernel stopped it)."""
+
+    peak_bytes: int
+    limit_bytes: int
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
+    """The parent asked for the end (Ctrl-C)."""
+
+
+Ending = Returned | Raised | Crashed | TimedOut | OutOfMemory | Cancelled
+
+
+class TaskStage(msgspec.Struct, frozen=True, tag=True):
+    task: int
+    stage: str
+
+
+class TaskEnded(msgspec.Struct, frozen=True, tag=True):
+    """``peak_bytes`` is the largest resident size of the tree that was seen."""
+
+    task: int
+    ending: Ending
+    duration_s: float
+    peak_bytes: int
+
+
+TaskEvent = TaskStage | TaskEnded
+
+
+class Runner(Protocol):
+    """Starts tasks at once and reports what becomes of them. Not thread-safe."""
+
+    def start(self, task: Task) -> None:
+        """Start ``task``. Raises ``WorkerError`` when no process can be had."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[TaskEvent]:
+        """Events since the last call, waiting up to ``timeout_s`` for the first."""
+        ...
+
+    def cancel(self) -> None:
+        """Kill every running task; their ``TaskEnded(Cancelled)`` come out of ``wait``."""
+        ...
+
+    def close(self) -> None:
+        """Kill whatever is left, and leave no process behind. Idempotent."""
+        ...
