@@ -72,6 +72,8 @@ class Symbolic(msgspec.Struct, frozen=True):
 
 Extent = int | Symbolic
 
+Scalar = None | bool | int | float | str
+
 
 class GuardKind(enum.StrEnum):
     INPUT = "input"
@@ -143,31 +145,48 @@ class Source(msgspec.Struct, frozen=True):
 class OutputKind(enum.StrEnum):
     COMPUTED = "computed"
     INPUT = "input"
+    TENSOR = "tensor"
     VIEW_OF_INPUT = "view_of_input"
+    VIEW_OF_RESULT = "view_of_result"
     CONSTANT = "constant"
 
 
 class OutputLeaf(msgspec.Struct, frozen=True):
     """One leaf of the module's return value.
 
-    ``computed``: ``index`` into the forward library's results. ``input``: the caller's own tensor
-    ``index`` comes back. ``view_of_input``: the result ``index`` is re-made as a view of input
-    ``base``. ``constant``: ``value``.
+    ``computed``: result ``index`` of the forward library. ``input``: the caller's own tensor ``index``
+    comes back. ``tensor``: the module's own parameter or buffer in slot ``index``. ``view_of_input``
+    and ``view_of_result``: result ``index`` only tells size, stride and offset; the output is re-made
+    as that view of tensor input ``base`` or of result ``base``. ``constant``: ``value``.
     """
 
     kind: OutputKind
     index: int = 0
     base: int = 0
     differentiable: bool = False
-    value: None | bool | int | float | str = None
+    value: Scalar = None
+
+
+class TreeKind(enum.StrEnum):
+    LEAF = "leaf"
+    CONSTANT = "constant"
+    TUPLE = "tuple"
+    LIST = "list"
+    DICT = "dict"
 
 
 class Tree(msgspec.Struct, frozen=True):
-    """A nested container of leaves: ``leaf``, ``none``, ``tuple``, ``list`` or ``dict``."""
+    """The shape of nested arguments or of a return value.
 
-    kind: str
+    ``leaf`` is a tensor among the arguments, the next ``OutputLeaf`` in a return value. ``constant``
+    is an argument that must equal ``value`` in type and value. ``keys`` are a dict's keys; at the root
+    of the arguments they are the parameter names of ``forward``.
+    """
+
+    kind: TreeKind
     keys: tuple[str, ...] = ()
-    children: tuple["Tree", ...] = ()
+    children: tuple[Tree, ...] = ()
+    value: Scalar = None
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -179,7 +198,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 class Tangent(msgspec.Struct, frozen=True):
-    """The memory layout the backward library expects of one incoming gradient.
+    """The memory layout the backward library expects of the gradient of forward result ``result``.
 
     ``order`` lists the dimensions from the slowest to the fastest moving.
     """
@@ -191,10 +210,11 @@ class Tangent(msgspec.Struct, frozen=True):
 class Variant(msgspec.Struct, frozen=True):
     """One compiled specialisation: a mode and a family of shapes.
 
-    ``training`` is ``None`` when the two modes are the same. ``results`` of the forward library are,
-    in order: ``written`` (new values of mutated tensors, one per entry), then the outputs, then the
-    saved values for the backward. ``gradients`` names, per result of the backward library, what the
-    gradient belongs to (``None`` where it belongs to nothing).
+    ``training`` is ``None`` when the two modes are the same. The forward library's results are first
+    ``outputs`` values (returned ones and the bases of returned views), then ``saved`` values for the
+    backward. ``mutated`` are the tensors that the forward library writes in place. ``gradients``
+    says, per result of the backward library, whose gradient it is (``None``: nobody's). ``inference``
+    serves calls that need no gradient where saving activations is dear; without it ``forward`` does.
     """
 
     name: str
@@ -205,7 +225,6 @@ class Variant(msgspec.Struct, frozen=True):
     forward: Graph | None
     backward: Graph | None = None
     inference: Graph | None = None
-    written: tuple[Source, ...] = ()
     outputs: int = 0
     saved: int = 0
     mutated: tuple[Source, ...] = ()
