@@ -213,8 +213,7 @@ class Variant(msgspec.Struct, frozen=True):
     ``training`` is ``None`` when the two modes are the same. The forward library's results are first
     ``outputs`` values (returned ones and the bases of returned views), then ``saved`` values for the
     backward. ``mutated`` are the tensors that the forward library writes in place. ``gradients``
-    says, per result of the backward library, whose gradient it is (``None``: nobody's). ``inference``
-    serves calls that need no gradient where saving activations is dear; without it ``forward`` does.
+    says, per result of the backward library, whose gradient it is. ``inference`` serves calls that need no gradient where saving activations is dear; without it ``forward`` does.
     """
 
     name: str
@@ -229,7 +228,7 @@ class Variant(msgspec.Struct, frozen=True):
     saved: int = 0
     mutated: tuple[Source, ...] = ()
     tangents: tuple[Tangent, ...] = ()
-    gradients: tuple[Source | None, ...] = ()
+    gradients: tuple[Source, ...] = ()
     random: bool = False
 
 

@@ -1,0 +1,241 @@
+"""Capture one call of a module and describe it in the manifest's terms.
+
+``capture`` answers what the graph's arguments are (by the identity of the tensors that went in), what
+its results mean to the caller, and which symbolic sizes it keeps. Lowering is ``lower.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor
+
+from tezzeret_cli.model.job import BatchRange
+from tezzeret_cli.model.manifest import (
+    Extent,
+    GuardKind,
+    OutputKind,
+    OutputLeaf,
+    Source,
+    SourceKind,
+    Symbolic,
+    TensorGuard,
+    Tree,
+    TreeKind,
+)
+from tezzeret_cli.worker import private
+from tezzeret_cli.worker.subject import Subject, fresh_inputs, unflatten_arguments
+from tezzeret_cli.worker.unsupported import Unsupported
+
+
+class Specialised(Exception):
+    """The module does not allow the dynamic batch that was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture:
+    """A traced call. ``sources`` has one entry per graph argument, ``None`` for a size."""
+
+    training: bool
+    trace: private.Trace
+    arguments: Tree
+    output: Tree
+    leaves: tuple[OutputLeaf, ...]
+    sources: tuple[Source | None, ...]
+    batch: BatchRange | None
+
+    @property
+    def code(self) -> str:
+        """The graphs as text; two captures with equal code compute the same."""
+        graphs = (self.trace.forward, self.trace.backward)
+        return "\n".join(graph.code for graph in graphs if graph is not None)
+
+
+def capture(
+    subject: Subject,
+    arguments: Tree,
+    example: Sequence[Tensor],
+    *,
+    training: bool,
+    backward: bool,
+    batch: BatchRange | None,
+    device: torch.device,
+) -> Capture:
+    """Trace one call in one mode.
+
+    With ``batch``, dimension 0 of every tensor input that has the first one's size there is kept
+    symbolic; ``Specialised`` is raised when the module does not let it be. Raises ``Unsupported`` for
+    what the runtime cannot reproduce, and whatever Dynamo raises for what it cannot capture.
+    """
+    subject.module.train(training)
+    inputs = fresh_inputs(example, device)
+    args = unflatten_arguments(arguments, inputs)
+    dynamic = [(t, 0, batch.min, batch.max) for t in batch_inputs(inputs)] if batch else []
+    try:
+        trace = private.trace(subject.module, args, backward=backward, dynamic=dynamic)
+    except private.SPECIALISATION_ERRORS as error:
+        raise Specialised(str(error).strip().splitlines()[0]) from error
+    if trace.unsupported:
+        raise Unsupported(f"it cannot be reproduced outside autograd: {trace.unsupported}")
+    output, leaves = _describe_value(trace, inputs, subject.tensors)
+    sources = tuple(_source(value, inputs, subject.tensors) for value in trace.call_inputs)
+    return Capture(training, trace, arguments, output, leaves, sources, batch)
+
+
+def batch_inputs(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The tensor inputs whose dimension 0 is the batch: equal to the first input's."""
+    if not inputs or inputs[0].dim() == 0:
+        return []
+    return [tensor for tensor in inputs if tensor.dim() and tensor.shape[0] == inputs[0].shape[0]]
+
+
+def _position(value: Any, candidates: Sequence[Any]) -> int | None:
+    return next((i for i, candidate in enumerate(candidates) if candidate is value), None)
+
+
+def _source(value: Any, inputs: Sequence[Tensor], tensors: Sequence[Tensor]) -> Source | None:
+    if not isinstance(value, Tensor):
+        return None
+    slot = _position(value, tensors)
+    if slot is not None:
+        return Source(SourceKind.TENSOR, slot)
+    position = _position(value, inputs)
+    if position is not None:
+        return Source(SourceKind.INPUT, position)
+    raise Unsupported(
+        f"it reads a tensor of shape {tuple(value.shape)} that is neither an argument nor a parameter "
+        "or buffer; register it as a buffer"
+    )
+
+
+def _describe_value(
+    trace: private.Trace, inputs: Sequence[Tensor], tensors: Sequence[Tensor]
+) -> tuple[Tree, tuple[OutputLeaf, ...]]:
+    leaves: list[OutputLeaf] = []
+
+    def visit(value: Any) -> Tree:
+        if isinstance(value, Tensor):
+            leaves.append(_leaf(value))
+            return Tree(TreeKind.LEAF)
+        if value is None or type(value) in (bool, int, float, str):
+            leaves.append(OutputLeaf(OutputKind.CONSTANT, value=value))
+            return Tree(TreeKind.LEAF)
+        if type(value) in (tuple, list):
+            kind = TreeKind.TUPLE if type(value) is tuple else TreeKind.LIST
+            return Tree(kind, children=tuple(visit(item) for item in value))
+        if type(value) is dict and all(type(key) is str for key in value):
+            children = tuple(visit(item) for item in value.values())
+            return Tree(TreeKind.DICT, keys=tuple(value), children=children)
+        raise Unsupported(f"it returns a {type(value).__name__}, which has no description in a manifest")
+
+    def _leaf(value: Tensor) -> OutputLeaf:
+        if (position := _position(value, inputs)) is not None:
+            return OutputLeaf(OutputKind.INPUT, index=position)
+        if (position := _position(value, tensors)) is not None:
+            return OutputLeaf(OutputKind.TENSOR, index=position)
+        position = _position(value, trace.call_results)
+        if position is None:
+            raise Unsupported("it returns a tensor that the captured graph did not make")
+        alias = trace.results[position]
+        return OutputLeaf(alias.kind, position, alias.base, alias.differentiable)
+
+    tree = visit(trace.value)
+    return tree, tuple(leaves)
+
+
+def tensor_guards(capture: Capture, variant: int, subject: Subject) -> tuple[TensorGuard, ...]:
+    """What each tensor argument of the graph must look like, without ``requires_grad`` decided."""
+    ranges = symbol_ranges(capture)
+    guards = []
+    for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
+        if source is None:
+            continue
+        if source.kind is SourceKind.INPUT:
+            kind, name = GuardKind.INPUT, _input_name(capture.arguments, source.index)
+        else:
+            slot = subject.slots[source.index]
+            kind = GuardKind.PARAMETER if slot.is_parameter else GuardKind.BUFFER
+            name = slot.name
+        guards.append(
+            TensorGuard(
+                variant=variant,
+                kind=kind,
+                index=source.index,
+                name=name,
+                dtype=str(fake.dtype).removeprefix("torch."),
+                device=fake.device.type,
+                shape=tuple(_extent(size, ranges) for size in fake.shape),
+                stride=tuple(_extent(size, {}) for size in fake.stride()),
+                requires_grad=False,
+            )
+        )
+    return tuple(guards)
+
+
+def _input_name(tree: Tree, index: int) -> str:
+    names: list[str] = []
+
+    def visit(node: Tree, path: str) -> None:
+        if node.kind is TreeKind.LEAF:
+            names.append(path)
+        for position, child in enumerate(node.children):
+            key = node.keys[position] if node.keys else str(position)
+            visit(child, f"{path}.{key}" if path else key)
+
+    visit(tree, "")
+    return names[index]
+
+
+def symbol_ranges(capture: Capture) -> dict[str, BatchRange]:
+    """The allowed values of each symbol, narrowed by the guards that the compilation left.
+
+    Raises ``Specialised`` when the values that satisfy the guards are not one contiguous range that
+    reaches at least to 2.
+    """
+    env = capture.trace.shape_env
+    batch = capture.batch
+    if env is None or batch is None:
+        return {}
+    symbols = {
+        expr
+        for fake in capture.trace.fake_inputs
+        if isinstance(fake, Tensor)
+        for size in (*fake.shape, *fake.stride())
+        if isinstance(size, torch.SymInt)
+        for expr in size.node.expr.free_symbols
+    }
+    if len(symbols) > 1:
+        raise Specialised("its inputs have several independent dynamic sizes")
+    return {symbol.name: _allowed(symbol, env, batch) for symbol in symbols}
+
+
+def _allowed(symbol: sympy.Symbol, env: Any, batch: BatchRange) -> BatchRange:
+    low, high = private.symbol_bounds(env, symbol, batch.min, batch.max)
+    guards = [guard for guard in private.shape_guards(env) if guard.free_symbols <= {symbol}]
+    good = [value for value in range(low, high + 1) if all(_holds(g, symbol, value) for g in guards)]
+    if not good or good[-1] < 2 or good[-1] - good[0] + 1 != len(good):
+        raise Specialised(f"the batch size has to satisfy {[str(guard) for guard in guards]}")
+    return BatchRange(good[0], good[-1])
+
+
+def _holds(guard: sympy.Basic, symbol: sympy.Symbol, value: int) -> bool:
+    return bool(guard.subs(symbol, value))
+
+
+def _extent(size: Any, ranges: dict[str, BatchRange]) -> Extent:
+    if not isinstance(size, torch.SymInt):
+        return int(size)
+    expr = size.node.expr
+    if isinstance(expr, sympy.Integer):
+        return int(expr)
+    factor, rest = expr.as_coeff_Mul()
+    symbols = [rest] if isinstance(rest, sympy.Symbol) else list(rest.args)
+    if not isinstance(factor, sympy.Integer) or not all(isinstance(s, sympy.Symbol) for s in symbols):
+        raise Specialised(f"an input has a size or stride of {expr}")
+    names = tuple(symbol.name for symbol in symbols)
+    allowed = ranges.get(names[0], BatchRange(1, 1))
+    return Symbolic(factor=int(factor), symbols=names, min=allowed.min, max=allowed.max)

@@ -1,0 +1,263 @@
+"""Every use of torch's private modules on the compiling side.
+
+A new torch release means reading this file (and ``runtime/private.py`` for the consumer's side). What
+is relied on: Dynamo hands a graph and fake inputs to a backend; AOTAutograd splits it and leaves its
+alias metadata in the tracing context; ``compile_fx_inner`` in AOT mode writes one library per graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo
+import torch._functorch.config
+import torch._inductor.config
+import torch.fx.experimental._config
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch._aot_autograd.schemas import OutputType
+from torch._functorch.partitioners import min_cut_rematerialization_partition
+from torch._guards import TracingContext
+from torch._inductor import cpu_vec_isa
+from torch._inductor.compile_fx import compile_fx_inner
+from torch._inductor.virtualized import V
+from torch.fx import GraphModule
+
+from tezzeret_cli.model.manifest import OutputKind
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultAlias:
+    """What AOTAutograd knows of one graph output: ``base`` indexes graph inputs or results."""
+
+    kind: OutputKind
+    base: int
+    differentiable: bool
+
+
+@dataclasses.dataclass
+class Trace:
+    """One graph as Dynamo captured it and AOTAutograd split it, with one real call observed.
+
+    ``call_inputs`` and ``call_results`` are the real values that went in and out of the graph when the
+    example call ran; comparing identities with the caller's own tensors tells what each one is.
+    ``unsupported`` names what this runtime does not reproduce, if anything.
+    """
+
+    fake_inputs: Sequence[Any] = ()
+    call_inputs: Sequence[Any] = ()
+    call_results: Sequence[Any] = ()
+    value: Any = None
+    forward: GraphModule | None = None
+    forward_inputs: Sequence[Any] = ()
+    backward: GraphModule | None = None
+    backward_inputs: Sequence[Any] = ()
+    results: tuple[ResultAlias, ...] = ()
+    bases: int = 0
+    mutated: tuple[int, ...] = ()
+    guards: tuple[str, ...] = ()
+    shape_env: Any = None
+    context: TracingContext | None = None
+    unsupported: str | None = None
+
+
+def trace(
+    call: Callable[..., Any],
+    inputs: Sequence[Any],
+    *,
+    backward: bool,
+    dynamic: Sequence[tuple[torch.Tensor, int, int, int]] = (),
+) -> Trace:
+    """Capture ``call(*inputs)`` whole and return its graphs.
+
+    ``dynamic`` lists (tensor, dimension, smallest, largest) to keep symbolic. ``backward`` asks for the
+    pair of graphs, otherwise the call is traced under ``no_grad``. Raises what Dynamo and AOTAutograd
+    raise: a graph break, a specialised dynamic dimension, an unsupported operation.
+    """
+    found = Trace()
+    torch._dynamo.reset()
+    for tensor, dim, smallest, largest in dynamic:
+        torch._dynamo.mark_dynamic(tensor, dim, min=smallest, max=largest)
+    with _capture_configuration():
+        split = _splitting_backend(found)
+
+        def backend(graph: GraphModule, fake_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
+            found.fake_inputs = tuple(
+                node.meta["example_value"] for node in graph.graph.nodes if node.op == "placeholder"
+            )
+            split(graph, fake_inputs)
+
+            def observed(*args: Any) -> Any:
+                results = graph(*args)
+                found.call_inputs, found.call_results = args, results
+                return results
+
+            return observed
+
+        def keep_guards(entries: Sequence[Any]) -> list[bool]:
+            found.guards = tuple(
+                f"{entry.guard_type} {entry.name}".rstrip() for entry in entries if entry.guard_type
+            )
+            return [True] * len(entries)
+
+        compiled = torch.compile(
+            call, backend=backend, fullgraph=True, options={"guard_filter_fn": keep_guards}
+        )
+        with contextlib.nullcontext() if backward else torch.no_grad():
+            found.value = compiled(*inputs)
+    return found
+
+
+@contextlib.contextmanager
+def _capture_configuration() -> Iterator[None]:
+    with (
+        torch._functorch.config.patch(
+            force_non_lazy_backward_lowering=True,
+            donated_buffer=False,
+            enable_autograd_cache=False,
+        ),
+        torch._inductor.config.patch(fallback_random=True),
+        torch.fx.experimental._config.patch(backed_size_oblivious=True),
+        torch._dynamo.config.patch(
+            automatic_dynamic_shapes=False, error_on_recompile=False, suppress_errors=False
+        ),
+    ):
+        yield
+
+
+def _splitting_backend(found: Trace) -> Callable[..., Any]:
+    """An AOTAutograd backend that compiles nothing and keeps the graphs in ``found``."""
+
+    def keep_forward(graph: GraphModule, fake_inputs: Sequence[Any]) -> Callable[..., Any]:
+        context = TracingContext.get()
+        found.context = context
+        found.shape_env = context.fake_mode.shape_env if context.fake_mode else None
+        found.forward, found.forward_inputs = graph, tuple(fake_inputs)
+        _read_metadata(context.fw_metadata, found)
+        return graph
+
+    def keep_backward(graph: GraphModule, fake_inputs: Sequence[Any]) -> Callable[..., Any]:
+        found.backward, found.backward_inputs = graph, tuple(fake_inputs)
+        return graph
+
+    from torch._inductor.decomposition import select_decomp_table
+
+    return aot_autograd(
+        fw_compiler=keep_forward,
+        bw_compiler=keep_backward,
+        inference_compiler=keep_forward,
+        partition_fn=min_cut_rematerialization_partition,
+        decompositions=select_decomp_table(),
+        keep_inference_input_mutations=True,
+    )
+
+
+def _read_metadata(metadata: Any, found: Trace) -> None:
+    if metadata.mutated_inp_runtime_indices:
+        found.unsupported = "it writes into an input in a way that autograd has to see"
+    if metadata.tokens or metadata.num_graphsafe_rng_states:
+        found.unsupported = "it has side effects that a compiled graph cannot carry"
+    if any(info.mutates_metadata for info in metadata.input_info):
+        found.unsupported = "it changes the shape or strides of an input in place"
+    if metadata.grad_enabled_mutation is not None:
+        found.unsupported = "it switches gradient mode"
+    found.mutated = tuple(metadata.mutated_graph_handled_indices)
+    found.bases = metadata.num_intermediate_bases
+    found.results = tuple(_alias(info, metadata, found) for info in metadata.output_info)
+
+
+def _alias(info: Any, metadata: Any, found: Trace) -> ResultAlias:
+    grad = bool(info.requires_grad)
+    match info.output_type:
+        case OutputType.non_alias | OutputType.unsafe_view_alias:
+            return ResultAlias(OutputKind.COMPUTED, 0, grad)
+        case OutputType.is_input:
+            return ResultAlias(OutputKind.INPUT, info.base_idx, grad)
+        case OutputType.alias_of_input:
+            return ResultAlias(OutputKind.VIEW_OF_INPUT, info.base_idx, grad)
+        case OutputType.alias_of_intermediate | OutputType.alias_of_intermediate_save_as_output:
+            base = len(metadata.output_info) + info.base_idx
+            return ResultAlias(OutputKind.VIEW_OF_RESULT, base, grad)
+        case OutputType.alias_of_intermediate_base_is_user_output:
+            return ResultAlias(OutputKind.VIEW_OF_RESULT, info.base_idx, grad)
+        case other:
+            found.unsupported = f"an output is an alias of kind {other.name}"
+            return ResultAlias(OutputKind.COMPUTED, 0, grad)
+
+
+def compile_library(
+    graph: GraphModule,
+    fake_inputs: Sequence[Any],
+    *,
+    context: TracingContext | None,
+    backward: bool,
+    inference: bool,
+    patch: dict[str, Any],
+    output: Path,
+) -> list[Path]:
+    """Compile one graph of tensors into a library below ``output``; every file the compiler left.
+
+    ``patch`` goes over inductor's configuration. Raises inductor's errors.
+    """
+    settings = {
+        "cpp_wrapper": True,
+        "fx_graph_cache": False,
+        "fallback_random": True,
+        "compile_threads": 1,
+        "aot_inductor.package": True,
+        "aot_inductor.output_path": str(output),
+        **patch,
+    }
+    tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
+    with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing:
+        compiled = compile_fx_inner(
+            graph,
+            list(fake_inputs),
+            aot_mode=True,
+            cpp_wrapper=True,
+            is_inference=inference,
+            is_backward=backward,
+            static_input_idxs=(),
+        )
+    return [Path(file) for file in compiled.filename if isinstance(file, str)]
+
+
+def supported_options(patch: dict[str, Any]) -> dict[str, Any]:
+    """The entries of ``patch`` that this torch release knows."""
+    known = torch._inductor.config.get_config_copy()
+    return {name: value for name, value in patch.items() if name in known}
+
+
+def vector_isa(bits: int | None) -> str:
+    """The name of the vector instruction set that inductor picks for ``simdlen`` ``bits``."""
+    with torch._inductor.config.patch({"cpp.simdlen": bits}):
+        return str(cpu_vec_isa.pick_vec_isa())
+
+
+CAPTURE_ERRORS: tuple[type[Exception], ...] = (
+    torch._dynamo.exc.TorchDynamoException,
+    torch.fx.experimental.symbolic_shapes.ConstraintViolationError,
+)
+GRAPH_BREAK_ERRORS: tuple[type[Exception], ...] = (torch._dynamo.exc.Unsupported,)
+SPECIALISATION_ERRORS: tuple[type[Exception], ...] = (
+    torch.fx.experimental.symbolic_shapes.ConstraintViolationError,
+)
+
+
+def symbol_bounds(shape_env: Any, symbol: Any, smallest: int, largest: int) -> tuple[int, int]:
+    """The range that the shape environment knows for ``symbol``, within the one asked for."""
+    known = shape_env.var_to_range.get(symbol)
+    if known is None:
+        return smallest, largest
+    low = int(known.lower) if known.lower.is_finite else smallest
+    high = int(known.upper) if known.upper.is_finite else largest
+    return max(low, smallest), min(high, largest)
+
+
+def shape_guards(shape_env: Any) -> list[Any]:
+    """The conditions on symbols that tracing and lowering relied on, as sympy expressions."""
+    return [shape_env.simplify(guard.expr) for guard in shape_env.guards]
