@@ -30,6 +30,7 @@ class BuildResult(msgspec.Struct, frozen=True, tag="built"):
 
     payload: tuple[str, ...]
     slots: tuple[TensorSlot, ...]
+    modules: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     guard_spec: tuple[TensorGuard, ...] = ()
     guard_spec_summary: tuple[str, ...] = ()

@@ -118,7 +118,7 @@ class TensorSlot(msgspec.Struct, frozen=True):
     """A parameter or buffer of the module under its dotted eager name.
 
     ``alias_of`` names the slot that holds the same tensor (tied weights). A buffer that is not
-    ``persistent`` stays out of ``state_dict``.
+    ``persistent`` stays out of ``state_dict``. ``stride`` is ``None`` for a contiguous tensor.
     """
 
     name: str
@@ -126,6 +126,7 @@ class TensorSlot(msgspec.Struct, frozen=True):
     requires_grad: bool
     persistent: bool = True
     alias_of: str | None = None
+    stride: tuple[int, ...] | None = None
 
 
 class SourceKind(enum.StrEnum):
@@ -147,6 +148,7 @@ class OutputKind(enum.StrEnum):
     INPUT = "input"
     TENSOR = "tensor"
     VIEW_OF_INPUT = "view_of_input"
+    VIEW_OF_TENSOR = "view_of_tensor"
     VIEW_OF_RESULT = "view_of_result"
     CONSTANT = "constant"
 
@@ -155,9 +157,9 @@ class OutputLeaf(msgspec.Struct, frozen=True):
     """One leaf of the module's return value.
 
     ``computed``: result ``index`` of the forward library. ``input``: the caller's own tensor ``index``
-    comes back. ``tensor``: the module's own parameter or buffer in slot ``index``. ``view_of_input``
-    and ``view_of_result``: result ``index`` only tells size, stride and offset; the output is re-made
-    as that view of tensor input ``base`` or of result ``base``. ``constant``: ``value``.
+    comes back. ``tensor``: the module's own parameter or buffer in slot ``index``. ``view_of_input``,
+    ``view_of_tensor`` and ``view_of_result``: result ``index`` only tells size, stride and offset; the
+    output is re-made as that view of input, slot or result ``base``. ``constant``: ``value``.
     """
 
     kind: OutputKind
@@ -213,7 +215,8 @@ class Variant(msgspec.Struct, frozen=True):
     ``training`` is ``None`` when the two modes are the same. The forward library's results are first
     ``outputs`` values (returned ones and the bases of returned views), then ``saved`` values for the
     backward. ``mutated`` are the tensors that the forward library writes in place. ``gradients``
-    says, per result of the backward library, whose gradient it is. ``inference`` serves calls that need no gradient where saving activations is dear; without it ``forward`` does.
+    says, per result of the backward library, whose gradient it is. ``inference`` serves calls that
+    need no gradient where saving activations is dear; without it ``forward`` does.
     """
 
     name: str
@@ -240,7 +243,6 @@ class Timing(msgspec.Struct, frozen=True):
     first_backward_ms: float
     p50_ms: float
     p95_ms: float
-    eager_p50_ms: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -262,6 +264,7 @@ class Manifest(msgspec.Struct, frozen=True):
     reason: Reason | None
     created: str
     slots: tuple[TensorSlot, ...]
+    modules: tuple[str, ...]
     variants: tuple[Variant, ...]
     guard_spec: tuple[TensorGuard, ...]
     guard_spec_summary: tuple[str, ...]

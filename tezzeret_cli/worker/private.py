@@ -213,7 +213,8 @@ def compile_library(
         **patch,
     }
     tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
-    with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing:
+    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
+    with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing, oblivious:
         compiled = compile_fx_inner(
             graph,
             list(fake_inputs),
@@ -232,10 +233,15 @@ def supported_options(patch: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in patch.items() if name in known}
 
 
-def vector_isa(bits: int | None) -> str:
-    """The name of the vector instruction set that inductor picks for ``simdlen`` ``bits``."""
-    with torch._inductor.config.patch({"cpp.simdlen": bits}):
-        return str(cpu_vec_isa.pick_vec_isa())
+def use_vector_isa(name: str) -> None:
+    """Make inductor write kernels for ``name`` (``avx512``, ``avx2`` or ``neon``) in this process.
+
+    Inductor would otherwise probe every instruction set with the compiler, which takes seconds, and
+    take the widest extension the machine has rather than the level that the manifest states.
+    """
+    known = {str(isa): isa for isa in cpu_vec_isa.supported_vec_isa_list}
+    chosen = [known[inductor] for inductor in (name, "asimd") if inductor in known][:1]
+    cpu_vec_isa.valid_vec_isa_list = lambda: chosen
 
 
 CAPTURE_ERRORS: tuple[type[Exception], ...] = (
@@ -261,3 +267,17 @@ def symbol_bounds(shape_env: Any, symbol: Any, smallest: int, largest: int) -> t
 def shape_guards(shape_env: Any) -> list[Any]:
     """The conditions on symbols that tracing and lowering relied on, as sympy expressions."""
     return [shape_env.simplify(guard.expr) for guard in shape_env.guards]
+
+
+def hint(size: Any) -> int:
+    """The example value of a size that may be symbolic."""
+    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
+
+
+def is_random(graph: GraphModule) -> bool:
+    """Whether running ``graph`` draws from torch's random generators."""
+    return any(
+        torch.Tag.nondeterministic_seeded in node.target.tags
+        for node in graph.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload)
+    )

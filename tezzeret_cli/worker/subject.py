@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -27,13 +28,18 @@ class Subject:
     tensors: tuple[Tensor, ...]
     names: tuple[str, ...]
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The dotted names of all submodules, parents first."""
+        return tuple(name for name, _ in self.module.named_modules(remove_duplicate=False) if name)
+
     @classmethod
     def of(cls, module: nn.Module) -> Subject:
         slots, tensors = [], []
         first: dict[int, str] = {}
         for slot, tensor in _slots(module):
-            alias = first.setdefault(id(tensor), slot.name)
-            slots.append(slot if alias == slot.name else TensorSlot(**_fields(slot), alias_of=alias))
+            name = first.setdefault(id(tensor), slot.name)
+            slots.append(msgspec.structs.replace(slot, alias_of=None if name == slot.name else name))
             tensors.append(tensor)
         return cls(module, tuple(slots), tuple(tensors), _forward_names(module))
 
@@ -51,24 +57,20 @@ class Subject:
                 tensor.grad = None
 
 
-def _fields(slot: TensorSlot) -> dict[str, Any]:
-    return {
-        "name": slot.name,
-        "is_parameter": slot.is_parameter,
-        "requires_grad": slot.requires_grad,
-        "persistent": slot.persistent,
-    }
-
-
 def _slots(module: nn.Module) -> Iterator[tuple[TensorSlot, Tensor]]:
     for name, parameter in module.named_parameters(remove_duplicate=False):
-        yield TensorSlot(name, is_parameter=True, requires_grad=parameter.requires_grad), parameter
+        yield _slot(name, parameter, is_parameter=True, persistent=True), parameter
     for prefix, child in module.named_modules(remove_duplicate=False):
         for key, buffer in child._buffers.items():
             if buffer is not None:
                 name = f"{prefix}.{key}" if prefix else key
                 persistent = key not in child._non_persistent_buffers_set
-                yield TensorSlot(name, False, buffer.requires_grad, persistent), buffer
+                yield _slot(name, buffer, is_parameter=False, persistent=persistent), buffer
+
+
+def _slot(name: str, tensor: Tensor, *, is_parameter: bool, persistent: bool) -> TensorSlot:
+    stride = None if tensor.is_contiguous() else tuple(tensor.stride())
+    return TensorSlot(name, is_parameter, tensor.requires_grad, persistent, stride=stride)
 
 
 def _forward_names(module: nn.Module) -> tuple[str, ...]:

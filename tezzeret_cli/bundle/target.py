@@ -1,0 +1,31 @@
+"""Whether this machine can run a bundle's libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from tezzeret_cli import isa
+from tezzeret_cli.model.manifest import Target
+
+
+def mismatch(target: Target, flags: frozenset[str] | None = None) -> str | None:
+    """Why this machine cannot run ``target``, or ``None`` when it can.
+
+    The device is not looked at: that needs torch. ``flags`` are the processor's, read when not given.
+    """
+    here = (platform.system().lower(), platform.machine())
+    if (target.system, target.architecture) != here:
+        return f"it is built for {target.system} on {target.architecture}, this is {here[0]} on {here[1]}"
+    missing = set(target.cpu_flags) - (isa.cpu_flags() if flags is None else flags)
+    if missing:
+        return f"it needs {target.isa}, and this processor lacks {', '.join(sorted(missing))}"
+    needed = target.symbols.get("GLIBC")
+    have = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    if needed and have and _number(have.split()[-1]) < _number(needed):
+        return f"it needs GLIBC {needed}, this machine has {have.split()[-1]}"
+    return None
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,52 @@
+"""Instruction sets that libraries are built for: whole micro-architecture levels, never "native".
+
+A level is what ``-march`` names and what a consumer can check by name in ``/proc/cpuinfo``, so a
+library never uses an extension that its manifest does not list.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import msgspec
+
+_V2 = ("cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3")
+_V3 = (*_V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe")
+_V4 = (*_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+
+
+class Isa(msgspec.Struct, frozen=True):
+    """``name`` stands in versions and manifests; ``flags`` are /proc/cpuinfo's names."""
+
+    name: str
+    machine: str
+    march: str
+    flags: tuple[str, ...]
+
+
+LEVELS: tuple[Isa, ...] = (
+    Isa("avx512", "x86_64", "x86-64-v4", tuple(sorted(_V4))),
+    Isa("avx2", "x86_64", "x86-64-v3", tuple(sorted(_V3))),
+    Isa("neon", "aarch64", "armv8-a", ("asimd", "fp")),
+)
+"""Best first."""
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The extensions of the first processor; reads no further than its line."""
+    with cpuinfo.open(encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                return frozenset(value.split())
+    return frozenset()
+
+
+def best_isa(flags: frozenset[str], machine: str | None = None) -> Isa | None:
+    """The highest level that a processor with ``flags`` runs, ``None`` when there is none."""
+    machine = machine or platform.machine()
+    for level in LEVELS:
+        if level.machine == machine and flags.issuperset(level.flags):
+            return level
+    return None

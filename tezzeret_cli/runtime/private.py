@@ -1,0 +1,87 @@
+"""Every use of torch's private modules on the consumer's side.
+
+What is relied on: AOTInductor's container runners open a bare library by path; Dynamo's C++ tensor
+guards compare many tensors in a microsecond; and the questions "is a mode or transform active" have
+only private answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor
+
+Run = Callable[[list[Tensor]], list[Tensor]]
+
+function_modes: Callable[[], int] = torch._C._len_torch_function_stack
+
+
+def open_library(path: str, device: torch.device) -> Run:
+    """Open an ahead-of-time library; the returned function runs it.
+
+    Raises ``RuntimeError`` when the dynamic linker refuses it.
+    """
+    runner: Any
+    if device.type == "cuda":
+        runner = torch._C._aoti.AOTIModelContainerRunnerCuda(path, 1, str(device))
+    else:
+        runner = torch._C._aoti.AOTIModelContainerRunnerCpu(path, 1)
+    run: Run = runner.run
+    return run
+
+
+def tensor_check(
+    tensors: Sequence[Tensor],
+    sizes: Sequence[Sequence[int | None]],
+    strides: Sequence[Sequence[int | None]],
+) -> Callable[..., bool]:
+    """A fast test for "like these tensors, in a thread state like this one".
+
+    It compares exact type, dispatch keys (so autocast, inference mode, transforms and modes too),
+    dtype, device, requires_grad, and sizes and strides where these are not ``None``.
+    """
+    from torch._C._dynamo.guards import TensorGuards
+
+    guards = TensorGuards(
+        *tensors,
+        dynamic_dims_sizes=[list(size) for size in sizes],
+        dynamic_dims_strides=[list(stride) for stride in strides],
+    )
+    check: Callable[..., bool] = guards.check
+    return check
+
+
+def forward_ad_level() -> int:
+    """The current level of forward-mode differentiation, -1 outside."""
+    return forward_ad._current_level
+
+
+def ambient_refusal(device: str) -> str | None:
+    """Why compiled code must not run in the current thread state, if so."""
+    if torch.is_autocast_enabled(device):
+        return f"autocast is on for {device}"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a torch.func transform is active"
+    if torch._C._len_torch_dispatch_stack():
+        return "a torch dispatch mode is active"
+    if torch._C._len_torch_function_stack():
+        return "a torch function mode is active (such as set_default_device)"
+    if torch.are_deterministic_algorithms_enabled():
+        return "deterministic algorithms are asked for"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation is active"
+    return None
+
+
+def is_plain(tensor: Any) -> bool:
+    """An ordinary strided tensor or parameter: no subclass, no lazy conjugation or negation."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.layout is torch.strided
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and not torch._is_functional_tensor(tensor)
+    )

@@ -1,0 +1,387 @@
+"""The child's entry for a build: one job in, payload files and their description out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tezzeret_cli import isa
+from tezzeret_cli.blueprints.construct import construct
+from tezzeret_cli.errors import InputError
+from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
+from tezzeret_cli.model.job import BatchRange, Job
+from tezzeret_cli.model.manifest import Extent, Reason, SourceKind, Symbolic, Target, TensorGuard, Tree, Variant
+from tezzeret_cli.worker import private, reference
+from tezzeret_cli.worker.capture import Capture, Specialised, batch_inputs, capture, symbol_ranges, tensor_guards
+from tezzeret_cli.worker.lower import Toolbox, lower
+from tezzeret_cli.worker.subject import SEED, Subject, example_calls, flatten_arguments
+from tezzeret_cli.worker.unsupported import Unsupported
+
+TENSORS = "tensors.safetensors"
+GUARDS_TEXT = "guards.txt"
+
+TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 5e-3}
+"""Largest difference from eager that counts as equal, relative to the largest magnitude in a tensor."""
+
+
+def build(payload: bytes, stage: Callable[[str], None]) -> bytes:
+    """Serve one ``BuildRequest``; answers with a ``BuildResult`` or ``BuildRefused``."""
+    request = msgspec.msgpack.decode(payload, type=BuildRequest)
+    reply: WorkerReply
+    try:
+        reply = _Build(request, stage).run()
+    except _Refused as refused:
+        reply = BuildRefused(refused.reason)
+    return msgspec.msgpack.encode(reply)
+
+
+class _Refused(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+
+
+class _Build:
+    """One build in progress; its steps in order are the methods that ``run`` calls."""
+
+    def __init__(self, request: BuildRequest, stage: Callable[[str], None]) -> None:
+        self._request = request
+        self._job: Job = request.job
+        self._staging = Path(request.staging)
+        self._scratch = Path(request.scratch)
+        self._device = torch.device(self._job.device)
+        self._stages: dict[str, float] = {}
+        self._announce = stage
+        self._current: tuple[str, float] | None = None
+        self._notes: list[str] = []
+        self._cases: list[tuple[reference.Case, reference.Values]] = []
+        self._guard_texts: list[str] = []
+
+    def run(self) -> BuildResult:
+        self._stage("construct")
+        subject, calls = self._construct()
+        self._stage("eager")
+        for tree, tensors in calls:
+            self._evidence(subject, tree, tensors)
+        self._write_tensors(subject)
+        variants: list[Variant] = []
+        guards: list[TensorGuard] = []
+        reason = None
+        if self._request.compile:
+            try:
+                for tree, tensors in calls:
+                    if not _covered(guards, variants, tensors):
+                        self._compile_call(subject, tree, tensors, variants, guards)
+            except Exception as error:
+                reason = _reason(error)
+                variants, guards = [], []
+        if reason is None and self._request.compile:
+            reference.write(self._scratch, self._cases)
+        self._stage("describe")
+        return self._result(subject, variants, guards, reason)
+
+    def _stage(self, name: str) -> None:
+        now = time.monotonic()
+        if self._current is not None:
+            previous, since = self._current
+            self._stages[previous] = self._stages.get(previous, 0.0) + (now - since) * 1e3
+        self._current = (name, now)
+        self._announce(name)
+
+    def _construct(self) -> tuple[Subject, list[tuple[Tree, list[Tensor]]]]:
+        torch.manual_seed(SEED)
+        try:
+            module, examples = construct(self._job.factory, self._job.parameters)
+            calls = example_calls(self._job, examples)
+        except (InputError, ValueError) as error:
+            raise _Refused(Reason("refused", str(error), deterministic=True)) from error
+        if self._job.dtype is not None:
+            module = module.to(getattr(torch, self._job.dtype))
+        subject = Subject.of(module.to(self._device))
+        try:
+            return subject, [flatten_arguments(call, subject.names) for call in calls]
+        except Unsupported as error:
+            raise _Refused(Reason("refused", error.message, deterministic=True)) from error
+
+    def _evidence(self, subject: Subject, tree: Tree, tensors: Sequence[Tensor]) -> None:
+        """Eager itself must run forward and backward, or there is nothing to ship."""
+        try:
+            values = reference.eager_step(subject, tree, tensors, training=True, device=self._device)
+        except Exception as error:
+            message = f"eager itself fails: {type(error).__name__}: {_first_line(error)}"
+            raise _Refused(Reason("eager_failed", message, deterministic=True)) from error
+        found = [*values.outputs, *values.input_gradients, *values.gradients.values()]
+        bad = [t for t in found if t is not None and t.is_floating_point() and not t.isfinite().all()]
+        if bad:
+            self._notes.append("eager gives NaN or infinite values for its example input")
+
+    def _write_tensors(self, subject: Subject) -> None:
+        state = {
+            name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in subject.initial_state().items()
+        }
+        save_file(state, self._staging / TENSORS)
+
+    def _compile_call(
+        self,
+        subject: Subject,
+        tree: Tree,
+        tensors: Sequence[Tensor],
+        variants: list[Variant],
+        guards: list[TensorGuard],
+    ) -> None:
+        """Compile the variants for one example call, with the widest batch range the module allows."""
+        refused = []
+        for batch in _batch_ladder(self._job, tensors):
+            try:
+                made, made_guards, cases, texts = self._variants(subject, tree, tensors, batch, len(variants))
+            except Specialised as error:
+                refused.append(f"batch {batch.min} to {batch.max}: {error}" if batch else str(error))
+                continue
+            variants.extend(made)
+            guards.extend(made_guards)
+            self._cases.extend(cases)
+            self._guard_texts.extend(texts)
+            self._notes.extend(f"dynamic batch refused, {text}" for text in refused)
+            return
+        raise Unsupported("; ".join(refused))
+
+    def _variants(
+        self,
+        subject: Subject,
+        tree: Tree,
+        tensors: Sequence[Tensor],
+        batch: BatchRange | None,
+        first: int,
+    ) -> tuple[list[Variant], list[TensorGuard], list[tuple[reference.Case, reference.Values]], list[str]]:
+        variants, guards, cases, texts = [], [], [], []
+        for mode, found in self._captures(subject, tree, tensors, batch):
+            number = first + len(variants)
+            name = f"v{number}"
+            for stale in self._scratch.glob(f"{name}.*"):
+                stale.rename(stale.with_name(f"refused-{time.monotonic_ns()}-{stale.name}"))
+            described = tensor_guards(found, number, subject)
+            tools = Toolbox(self._staging, self._scratch, self._patch(), self._stage)
+            variant = lower(found, name, mode, tools)
+            described = tensor_guards(found, number, subject)
+            wanted = {(source.kind.value, source.index) for source in variant.gradients}
+            for guard in described:
+                kind = SourceKind.INPUT.value if guard.kind.value == "input" else SourceKind.TENSOR.value
+                guards.append(
+                    msgspec.structs.replace(guard, requires_grad=(kind, guard.index) in wanted)
+                )
+            variants.append(variant)
+            texts.append(f"# {name}\n" + "\n".join(found.trace.guards))
+            self._stage("reference")
+            ranges = list(symbol_ranges(found).values())
+            modes = (True, False) if mode is None else (mode,)
+            for training in modes:
+                cases.extend(self._reference(subject, tree, tensors, training, ranges))
+        return variants, guards, cases, texts
+
+    def _captures(
+        self, subject: Subject, tree: Tree, tensors: Sequence[Tensor], batch: BatchRange | None
+    ) -> list[tuple[bool | None, Capture]]:
+        self._stage("capture")
+        train, evaluate = (
+            capture(
+                subject,
+                tree,
+                tensors,
+                training=training,
+                backward=True,
+                batch=batch,
+                device=self._device,
+            )
+            for training in (True, False)
+        )
+        if _same(train, evaluate):
+            return [(None, train)]
+        return [(True, train), (False, evaluate)]
+
+    def _patch(self) -> dict[str, object]:
+        options: dict[str, object] = {
+            "cpp.threads": os.cpu_count() or 1,
+            "cpp.dynamic_threads": True,
+            "aot_inductor.enable_line_tables": False,
+            "aot_inductor.embed_kernel_binary": True,
+        }
+        level = isa.best_isa(isa.cpu_flags())
+        if level is not None:
+            private.use_vector_isa(level.name)
+            options["cpp.march"] = level.march
+        return private.supported_options({**options, **self._job.strategy.inductor})
+
+    def _reference(
+        self,
+        subject: Subject,
+        tree: Tree,
+        tensors: Sequence[Tensor],
+        training: bool,
+        ranges: Sequence[BatchRange],
+    ) -> list[tuple[reference.Case, reference.Values]]:
+        cases = []
+        for example in _batches(tensors, ranges):
+            values = reference.eager_step(subject, tree, example, training=training, device=self._device)
+            tolerance = max(
+                (TOLERANCES.get(out.dtype, 1e-4) for out in values.outputs if out is not None), default=1e-4
+            )
+            case = reference.Case(
+                training=training,
+                arguments=tree,
+                strides=tuple(tuple(tensor.stride()) for tensor in values.inputs),
+                outputs=len(values.outputs),
+                tolerance=tolerance,
+            )
+            cases.append((case, values))
+        return cases
+
+    def _result(
+        self,
+        subject: Subject,
+        variants: Sequence[Variant],
+        guards: Sequence[TensorGuard],
+        reason: Reason | None,
+    ) -> BuildResult:
+        payload = [TENSORS]
+        if variants:
+            text = "\n\n".join(self._guard_texts) + "\n"
+            (self._staging / GUARDS_TEXT).write_text(text, encoding="utf-8")
+            payload.append(GUARDS_TEXT)
+            for variant in variants:
+                for graph in (variant.forward, variant.backward, variant.inference):
+                    if graph is not None:
+                        payload.append(graph.library)
+                        payload.append(f"graphs/{Path(graph.library).stem}.txt")
+        libraries = [self._staging / path for path in payload if path.endswith(".so")]
+        return BuildResult(
+            payload=tuple(payload),
+            slots=subject.slots,
+            modules=subject.modules,
+            variants=tuple(variants),
+            guard_spec=tuple(guards),
+            guard_spec_summary=tuple(_summary(guard) for guard in guards if guard.kind.value == "input"),
+            target=self._target(libraries),
+            torch=torch.__version__,
+            reason=reason,
+            notes=tuple(self._notes),
+            stages_ms=self._stages,
+        )
+
+    def _target(self, libraries: Sequence[Path]) -> Target:
+        flags = isa.cpu_flags()
+        level = isa.best_isa(flags)
+        exact = level is not None and "cpp.march" in private.supported_options({"cpp.march": ""})
+        capability = None
+        if self._device.type == "cuda":
+            capability = ".".join(map(str, torch.cuda.get_device_capability(self._device)))
+        return Target(
+            system=platform.system().lower(),
+            architecture=platform.machine(),
+            isa=level.name if level else "default",
+            cpu_flags=level.flags if level and exact else tuple(sorted(flags)),
+            device=self._device.type,
+            capability=capability,
+            symbols=_needed_symbols(libraries),
+        )
+
+
+def _batch_ladder(job: Job, tensors: Sequence[Tensor]) -> list[BatchRange | None]:
+    if job.batch is None or not job.strategy.dynamic or not batch_inputs(tensors):
+        return [None]
+    size = tensors[0].shape[0]
+    if not max(job.batch.min, 2) <= size <= job.batch.max:
+        return [None]
+    wide = job.batch
+    narrow = [BatchRange(2, wide.max)] if wide.min < 2 else []
+    return [wide, *narrow, None]
+
+
+def _batches(tensors: Sequence[Tensor], ranges: Sequence[BatchRange]) -> list[list[Tensor]]:
+    """The example itself and, for a dynamic batch, the same rows at other batch sizes."""
+    if not ranges:
+        return [list(tensors)]
+    moving = {id(tensor) for tensor in batch_inputs(tensors)}
+    own = tensors[0].shape[0]
+    low, high = ranges[0].min, ranges[0].max
+    sizes = sorted({own, low, min(high, max(low, 3)), min(high, max(low, 2 * own + 1))})
+    resized = []
+    for size in sizes:
+        rows = torch.arange(size) % own
+        resized.append([tensor[rows] if id(tensor) in moving else tensor for tensor in tensors])
+    return resized
+
+
+def _same(left: Capture, right: Capture) -> bool:
+    return (
+        left.code == right.code
+        and left.leaves == right.leaves
+        and left.sources == right.sources
+        and left.trace.mutated == right.trace.mutated
+    )
+
+
+def _covered(guards: Sequence[TensorGuard], variants: Sequence[Variant], tensors: Sequence[Tensor]) -> bool:
+    """Whether some variant already serves inputs of these shapes."""
+    for number in range(len(variants)):
+        mine = [guard for guard in guards if guard.variant == number and guard.kind.value == "input"]
+        if mine and all(_fits(guard.shape, tensors[guard.index].shape) for guard in mine):
+            return True
+    return False
+
+
+def _fits(extents: Sequence[Extent], shape: Sequence[int]) -> bool:
+    if len(extents) != len(shape):
+        return False
+    pairs = zip(extents, shape, strict=True)
+    return all(
+        e.min * e.factor <= size <= e.max * e.factor if isinstance(e, Symbolic) else e == size for e, size in pairs
+    )
+
+
+def _summary(guard: TensorGuard) -> str:
+    sizes = []
+    for extent in guard.shape:
+        if isinstance(extent, Symbolic):
+            factor = f"{extent.factor}*" if extent.factor != 1 else ""
+            sizes.append(f"{factor}[{extent.min}..{extent.max}]")
+        else:
+            sizes.append(str(extent))
+    return f"{guard.dtype}[{'x'.join(sizes)}]"
+
+
+def _needed_symbols(libraries: Sequence[Path]) -> dict[str, str]:
+    """The highest ``GLIBC`` and ``GLIBCXX`` versions that the libraries refer to."""
+    highest: dict[str, tuple[int, ...]] = {}
+    for library in libraries:
+        dump = subprocess.run(["objdump", "-p", str(library)], check=True, capture_output=True, text=True)
+        for name, version in re.findall(r"\b(GLIBC|GLIBCXX)_([0-9.]+)\b", dump.stdout):
+            number = tuple(int(part) for part in version.split("."))
+            highest[name] = max(highest.get(name, ()), number)
+    return {name: ".".join(map(str, number)) for name, number in sorted(highest.items())}
+
+
+def _reason(error: Exception) -> Reason:
+    """Why the module ships as a fallback."""
+    if isinstance(error, Unsupported):
+        return Reason(error.kind, error.message, deterministic=True)
+    if isinstance(error, private.GRAPH_BREAK_ERRORS):
+        return Reason("graph_break", _first_line(error), deterministic=True)
+    kind = "capture_failed" if isinstance(error, private.CAPTURE_ERRORS) else "compile_failed"
+    return Reason(kind, f"{type(error).__name__}: {_first_line(error)}", deterministic=False)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 300 else text[:300] + "…"

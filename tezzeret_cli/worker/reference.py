@@ -1,0 +1,161 @@
+"""Reference values of the proof: what eager computes, written by the build, read by the prover.
+
+A case is one training step of the eager module from its initial state: its inputs, the gradients fed
+to its outputs, what came out, every gradient, and every tensor that the step changed. Values travel in
+one safetensors file, their description in a JSON file beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tezzeret_cli.model.manifest import Tree
+from tezzeret_cli.worker.subject import Subject, fresh_inputs, unflatten_arguments
+
+SEED = 20_230
+"""Random modules are compared under this seed, set right before each call."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One step. Strides restore layouts that the file does not keep."""
+
+    training: bool
+    arguments: Tree
+    strides: tuple[tuple[int, ...], ...]
+    outputs: int
+    tolerance: float
+
+
+class Values(msgspec.Struct, frozen=True):
+    """The tensors of a case; ``None`` where there is no gradient."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor | None, ...]
+    cotangents: tuple[Tensor | None, ...]
+    input_gradients: tuple[Tensor | None, ...]
+    gradients: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+
+def leaves(value: object) -> Iterator[Tensor | None]:
+    """The tensors in a return value, ``None`` for every other leaf."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield None
+
+
+def differentiable(value: Tensor | None) -> bool:
+    return value is not None and value.requires_grad and value.grad_fn is not None
+
+
+def eager_step(
+    subject: Subject, arguments: Tree, example: Sequence[Tensor], *, training: bool, device: torch.device
+) -> Values:
+    """Run one eager step from the module's initial state and put that state back.
+
+    Raises whatever the module raises.
+    """
+    before = subject.initial_state()
+    subject.module.train(training)
+    torch.manual_seed(SEED)
+    inputs = fresh_inputs(example, device)
+    for tensor in inputs:
+        if tensor.requires_grad:
+            tensor.retain_grad()
+    originals = tuple(tensor.detach().clone() for tensor in inputs)
+    value = subject.module(*unflatten_arguments(arguments, inputs))
+    outputs = tuple(leaves(value))
+    cotangents = tuple(torch.randn_like(out) if differentiable(out) else None for out in outputs)
+    pairs = [(out, grad) for out, grad in zip(outputs, cotangents, strict=True) if grad is not None]
+    results = tuple(None if out is None else out.detach().clone() for out in outputs)
+    if pairs:
+        torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
+    named = {
+        slot.name: tensor
+        for slot, tensor in zip(subject.slots, subject.tensors, strict=True)
+        if slot.alias_of is None
+    }
+    values = Values(
+        inputs=originals,
+        outputs=results,
+        cotangents=cotangents,
+        input_gradients=tuple(tensor.grad if tensor.requires_grad else None for tensor in inputs),
+        gradients={name: t.grad for name, t in named.items() if t.grad is not None},
+        state={name: t.detach().clone() for name, t in named.items() if not torch.equal(t, before[name])},
+    )
+    subject.restore(before)
+    return values
+
+
+def write(directory: Path, cases: Sequence[tuple[Case, Values]]) -> None:
+    """Write the cases. Raises ``OSError``."""
+    tensors: dict[str, Tensor] = {}
+    for number, (_, values) in enumerate(cases):
+        for key, tensor in _named(values):
+            tensors[f"{number}/{key}"] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    save_file(tensors, directory / "reference.safetensors")
+    text = msgspec.json.encode([case for case, _ in cases])
+    (directory / "reference.json").write_bytes(text)
+
+
+def read(directory: Path, device: torch.device) -> list[tuple[Case, Values]]:
+    """Read what ``write`` wrote."""
+    cases = msgspec.json.decode((directory / "reference.json").read_bytes(), type=list[Case])
+    tensors = load_file(directory / "reference.safetensors", device=str(device))
+    found = []
+    for number, case in enumerate(cases):
+        prefix = f"{number}/"
+        mine = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+        found.append((case, _values(case, mine)))
+    return found
+
+
+def _named(values: Values) -> Iterator[tuple[str, Tensor]]:
+    for group in ("inputs", "outputs", "cotangents", "input_gradients"):
+        for index, tensor in enumerate(getattr(values, group)):
+            if tensor is not None:
+                yield f"{group}/{index}", tensor
+    for name, tensor in values.gradients.items():
+        yield f"gradient/{name}", tensor
+    for name, tensor in values.state.items():
+        yield f"state/{name}", tensor
+
+
+def _values(case: Case, tensors: dict[str, Tensor]) -> Values:
+    def group(name: str, count: int) -> tuple[Tensor | None, ...]:
+        return tuple(tensors.get(f"{name}/{index}") for index in range(count))
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+    inputs = tuple(
+        _with_stride(tensors[f"inputs/{index}"], stride) for index, stride in enumerate(case.strides)
+    )
+    return Values(
+        inputs=inputs,
+        outputs=group("outputs", case.outputs),
+        cotangents=group("cotangents", case.outputs),
+        input_gradients=group("input_gradients", len(inputs)),
+        gradients=under("gradient/"),
+        state=under("state/"),
+    )
+
+
+def _with_stride(tensor: Tensor, stride: tuple[int, ...]) -> Tensor:
+    if tensor.stride() == stride:
+        return tensor
+    laid_out = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device=tensor.device)
+    return laid_out.copy_(tensor)
