@@ -202,11 +202,13 @@ class Graph(msgspec.Struct, frozen=True):
 class Tangent(msgspec.Struct, frozen=True):
     """The memory layout the backward library expects of the gradient of forward result ``result``.
 
-    ``order`` lists the dimensions from the slowest to the fastest moving.
+    ``order`` lists the dimensions from the slowest to the fastest moving when the gradient is dense;
+    a layout with gaps gives its exact ``stride`` instead.
     """
 
     result: int
     order: tuple[int, ...]
+    stride: tuple[int, ...] | None = None
 
 
 class Variant(msgspec.Struct, frozen=True):

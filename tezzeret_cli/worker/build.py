@@ -20,7 +20,7 @@ from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
 from tezzeret_cli.model.job import BatchRange, Job
-from tezzeret_cli.model.manifest import Extent, Reason, SourceKind, Symbolic, Target, TensorGuard, Tree, Variant
+from tezzeret_cli.model.manifest import Extent, Reason, Symbolic, Target, TensorGuard, Tree, Variant
 from tezzeret_cli.worker import private, reference
 from tezzeret_cli.worker.capture import Capture, Specialised, batch_inputs, capture, symbol_ranges, tensor_guards
 from tezzeret_cli.worker.lower import Toolbox, lower
@@ -170,16 +170,10 @@ class _Build:
             name = f"v{number}"
             for stale in self._scratch.glob(f"{name}.*"):
                 stale.rename(stale.with_name(f"refused-{time.monotonic_ns()}-{stale.name}"))
-            described = tensor_guards(found, number, subject)
             tools = Toolbox(self._staging, self._scratch, self._patch(), self._stage)
             variant = lower(found, name, mode, tools)
-            described = tensor_guards(found, number, subject)
-            wanted = {(source.kind.value, source.index) for source in variant.gradients}
-            for guard in described:
-                kind = SourceKind.INPUT.value if guard.kind.value == "input" else SourceKind.TENSOR.value
-                guards.append(
-                    msgspec.structs.replace(guard, requires_grad=(kind, guard.index) in wanted)
-                )
+            if variant.forward is not None:
+                guards.extend(tensor_guards(found, number, subject))
             variants.append(variant)
             texts.append(f"# {name}\n" + "\n".join(found.trace.guards))
             self._stage("reference")
@@ -193,18 +187,22 @@ class _Build:
         self, subject: Subject, tree: Tree, tensors: Sequence[Tensor], batch: BatchRange | None
     ) -> list[tuple[bool | None, Capture]]:
         self._stage("capture")
-        train, evaluate = (
-            capture(
-                subject,
-                tree,
-                tensors,
-                training=training,
-                backward=True,
-                batch=batch,
-                device=self._device,
+        before = subject.initial_state()
+        try:
+            train, evaluate = (
+                capture(
+                    subject,
+                    tree,
+                    tensors,
+                    training=training,
+                    backward=True,
+                    batch=batch,
+                    device=self._device,
+                )
+                for training in (True, False)
             )
-            for training in (True, False)
-        )
+        finally:
+            subject.restore(before)
         if _same(train, evaluate):
             return [(None, train)]
         return [(True, train), (False, evaluate)]
@@ -272,7 +270,7 @@ class _Build:
             guard_spec=tuple(guards),
             guard_spec_summary=tuple(_summary(guard) for guard in guards if guard.kind.value == "input"),
             target=self._target(libraries),
-            torch=torch.__version__,
+            torch=str(torch.__version__),
             reason=reason,
             notes=tuple(self._notes),
             stages_ms=self._stages,

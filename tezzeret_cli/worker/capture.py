@@ -148,7 +148,7 @@ def _describe_value(
 
 
 def tensor_guards(capture: Capture, variant: int, subject: Subject) -> tuple[TensorGuard, ...]:
-    """What each tensor argument of the graph must look like, without ``requires_grad`` decided."""
+    """What each tensor argument of the graph must look like."""
     ranges = symbol_ranges(capture)
     guards = []
     for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
@@ -170,7 +170,7 @@ def tensor_guards(capture: Capture, variant: int, subject: Subject) -> tuple[Ten
                 device=fake.device.type,
                 shape=tuple(_extent(size, ranges) for size in fake.shape),
                 stride=tuple(_extent(size, {}) for size in fake.stride()),
-                requires_grad=False,
+                requires_grad=bool(fake.requires_grad),
             )
         )
     return tuple(guards)

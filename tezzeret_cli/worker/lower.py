@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import sympy
 import torch
 from torch.fx import GraphModule, Node
 
 from tezzeret_cli.model.manifest import Graph, OutputKind, OutputLeaf, Source, SourceKind, Tangent, Variant
 from tezzeret_cli.worker import private
-from tezzeret_cli.worker.capture import Capture
-from tezzeret_cli.worker.symbols import tensor_inputs_only
+from tezzeret_cli.worker.capture import Capture, Specialised
+from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
 from tezzeret_cli.worker.unsupported import Unsupported
 
 
@@ -43,6 +44,8 @@ def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) ->
     if trace.forward is None:
         return described
     plan = _Plan(capture)
+    if not plan.results and not trace.mutated:
+        return described
     (tools.staging / "graphs").mkdir(exist_ok=True)
     tools.stage("compile forward")
     forward = _compile(plan.forward(), plan.forward_sources, name, "forward", capture, tools)
@@ -166,7 +169,7 @@ class _Plan:
         if len(wanted) != len(placeholders):
             raise Unsupported(f"{len(placeholders)} gradients come in for {len(wanted)} results")
         self.tangents = tuple(
-            Tangent(self._kept.index(position), _dimension_order(node.meta["val"]))
+            _tangent(self._kept.index(position), node.meta["val"])
             for position, node in zip(wanted, placeholders, strict=True)
         )
 
@@ -240,8 +243,17 @@ def _present(source: Source | None) -> Source:
     return source
 
 
-def _dimension_order(tensor: torch.Tensor) -> tuple[int, ...]:
-    """Dimensions from the slowest to the fastest moving; ties keep their order."""
+def _tangent(result: int, tensor: torch.Tensor) -> Tangent:
     strides = [private.hint(stride) for stride in tensor.stride()]
-    return tuple(sorted(range(tensor.dim()), key=lambda dim: -strides[dim]))
+    order = tuple(sorted(range(tensor.dim()), key=lambda dim: -strides[dim]))
+    expected = sympy.Integer(1)
+    dense = True
+    for dim in reversed(order):
+        dense = dense and expression(tensor.stride(dim)) == expected
+        expected = expected * expression(tensor.shape[dim])
+    if dense:
+        return Tangent(result, order)
+    if any(isinstance(stride, torch.SymInt) for stride in tensor.stride()):
+        raise Specialised(f"the gradient of result {result} has strides that move with the batch")
+    return Tangent(result, order, tuple(strides))
 

@@ -239,9 +239,29 @@ def use_vector_isa(name: str) -> None:
     Inductor would otherwise probe every instruction set with the compiler, which takes seconds, and
     take the widest extension the machine has rather than the level that the manifest states.
     """
-    known = {str(isa): isa for isa in cpu_vec_isa.supported_vec_isa_list}
-    chosen = [known[inductor] for inductor in (name, "asimd") if inductor in known][:1]
+    known: dict[str, type[cpu_vec_isa.VecISA]] = {
+        "avx512": _Avx512,
+        "avx2": _Avx2,
+        "neon": cpu_vec_isa.VecNEON,
+    }
+    chosen = [known[name]()]
     cpu_vec_isa.valid_vec_isa_list = lambda: chosen
+
+
+class _Avx512(cpu_vec_isa.VecAVX512):
+    """AVX-512 without the bfloat16 extension, which the level does not have."""
+
+    __hash__ = cpu_vec_isa.VecISA.__hash__
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class _Avx2(cpu_vec_isa.VecAVX2):
+    __hash__ = cpu_vec_isa.VecISA.__hash__
+
+    def __bool__(self) -> bool:
+        return True
 
 
 CAPTURE_ERRORS: tuple[type[Exception], ...] = (

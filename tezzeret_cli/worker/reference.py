@@ -61,6 +61,18 @@ def differentiable(value: Tensor | None) -> bool:
     return value is not None and value.requires_grad and value.grad_fn is not None
 
 
+def scalar_loss(
+    outputs: Sequence[Tensor | None], cotangents: Sequence[Tensor | None]
+) -> Tensor | None:
+    """A scalar whose gradient with respect to each output is its cotangent; ``None`` without any."""
+    terms = [
+        torch.sum(out * cotangent)
+        for out, cotangent in zip(outputs, cotangents, strict=True)
+        if out is not None and cotangent is not None
+    ]
+    return sum(terms[1:], terms[0]) if terms else None
+
+
 def eager_step(
     subject: Subject, arguments: Tree, example: Sequence[Tensor], *, training: bool, device: torch.device
 ) -> Values:
@@ -79,10 +91,10 @@ def eager_step(
     value = subject.module(*unflatten_arguments(arguments, inputs))
     outputs = tuple(leaves(value))
     cotangents = tuple(torch.randn_like(out) if differentiable(out) else None for out in outputs)
-    pairs = [(out, grad) for out, grad in zip(outputs, cotangents, strict=True) if grad is not None]
     results = tuple(None if out is None else out.detach().clone() for out in outputs)
-    if pairs:
-        torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
+    loss = scalar_loss(outputs, cotangents)
+    if loss is not None:
+        loss.backward()
     named = {
         slot.name: tensor
         for slot, tensor in zip(subject.slots, subject.tensors, strict=True)

@@ -81,14 +81,14 @@ class _SizeBuilder:
     def _dimension(self, expr: sympy.Expr) -> Node | None:
         for tensor in self._tensors:
             for dim, size in enumerate(tensor.meta["val"].shape):
-                if _expression(size) == expr:
+                if expression(size) == expr:
                     return self._call(torch.ops.aten.sym_size.int, tensor, dim)
         return None
 
     def _divided_dimension(self, symbol: sympy.Symbol) -> Node:
         for tensor in self._tensors:
             for dim, size in enumerate(tensor.meta["val"].shape):
-                factor = _expression(size) / symbol
+                factor = expression(size) / symbol
                 if isinstance(factor, sympy.Integer) and factor > 1:
                     node = self._call(torch.ops.aten.sym_size.int, tensor, dim)
                     return self._call(operator.floordiv, node, int(factor))
@@ -106,5 +106,6 @@ class _SizeBuilder:
         return node
 
 
-def _expression(size: Any) -> sympy.Expr:
+def expression(size: Any) -> sympy.Expr:
+    """A size or stride as a sympy expression."""
     return size.node.expr if isinstance(size, torch.SymInt) else sympy.Integer(size)

@@ -1,0 +1,93 @@
+"""Load a bundle: verify, open, and hand over an ``nn.Module``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_tensors
+
+from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files, read_manifest
+from tezzeret_cli.bundle.target import mismatch
+from tezzeret_cli.errors import TargetMismatchError
+from tezzeret_cli.model.manifest import Graph, Manifest
+from tezzeret_cli.runtime import private
+from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
+from tezzeret_cli.runtime.library import Libraries
+from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Program
+from tezzeret_cli.runtime.variant import RunnableVariant
+
+TENSORS = "tensors.safetensors"
+
+OLDEST_TORCH = (2, 11)
+"""Libraries made with any supported release run under every other one from here on."""
+
+_LIBRARIES = Libraries()
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    on_guard_miss: OnGuardMiss = "eager",
+    allow_factories: Sequence[str] = BUILTIN_FACTORIES,
+) -> BundleModule:
+    """Load the bundle in the directory ``path`` (or at its ``manifest.json``).
+
+    ``device`` chooses among several GPUs; by default the current one of the kind the bundle was built
+    for. ``on_guard_miss="raise"`` raises ``GuardMissError`` where a call would run eager. Eager code
+    runs only for factories (``package.module.function``) that match a pattern of ``allow_factories``.
+
+    Raises ``DamagedBundleError`` when a file is not what the manifest says, ``TargetMismatchError``
+    when this machine or torch cannot run it. Nothing is unpickled, and no library is opened before all
+    files are verified.
+    """
+    bundle = Path(path)
+    if bundle.name == MANIFEST:
+        bundle = bundle.parent
+    manifest, _ = read_manifest(bundle)
+    where = _device(manifest, device)
+    files = read_files(bundle, manifest)
+    entries = {entry.path: entry for entry in manifest.files}
+
+    def open_library(graph: Graph) -> private.Run:
+        entry = entries[graph.library]
+        data = inflate(entry, files[graph.library])
+        return _LIBRARIES.open(f"{manifest.blueprint_id}:{graph.library}", entry.sha256, data, where)
+
+    variants = [
+        RunnableVariant(
+            variant,
+            [guard for guard in manifest.guard_spec if guard.variant == number],
+            where,
+            open_library,
+        )
+        for number, variant in enumerate(manifest.variants)
+    ]
+    tensors = load_tensors(inflate(entries[TENSORS], files[TENSORS]))
+    program = Program(manifest, variants, where, on_guard_miss, allow_factories)
+    return BundleModule(program, tensors)
+
+
+def _device(manifest: Manifest, wanted: str | torch.device | None) -> torch.device:
+    target = manifest.target
+    reason = None if manifest.eager_fallback else mismatch(target)
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < OLDEST_TORCH:
+        reason = f"torch {torch.__version__} is older than 2.11"
+    device = torch.device(wanted) if wanted is not None else torch.device(target.device)
+    if device.type != target.device and not manifest.eager_fallback:
+        reason = f"it is built for {target.device}, not for {device.type}"
+    if device.type == "cuda" and reason is None:
+        if not torch.cuda.is_available():
+            reason = "it needs a CUDA device, and torch sees none"
+        else:
+            device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+            have = ".".join(map(str, torch.cuda.get_device_capability(device)))
+            if target.capability not in (None, have):
+                reason = f"it is built for compute capability {target.capability}, {device} has {have}"
+    if reason:
+        raise TargetMismatchError(f"{manifest.blueprint_id} {manifest.version} cannot run here: {reason}")
+    return device

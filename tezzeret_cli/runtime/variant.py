@@ -1,0 +1,201 @@
+"""One compiled variant ready to run: libraries opened, argument positions worked out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tezzeret_cli.model.manifest import (
+    Graph,
+    GuardKind,
+    OutputKind,
+    OutputLeaf,
+    SourceKind,
+    Tangent,
+    TensorGuard,
+    Variant,
+)
+from tezzeret_cli.runtime import private
+from tezzeret_cli.runtime.arguments import is_flat, rebuild
+from tezzeret_cli.runtime.guards import TensorGuards
+
+OpenLibrary = Callable[[Graph], private.Run]
+
+
+class RunnableVariant:
+    """Runs one variant on the tensors that its guards name, in their order.
+
+    ``inputs`` and ``slots`` are the indices of the caller's tensors and of the module's that are
+    passed; together, in this order, they are the variant's tensors.
+    """
+
+    def __init__(
+        self, variant: Variant, guards: Sequence[TensorGuard], device: torch.device, open_library: OpenLibrary
+    ) -> None:
+        inputs = sorted((g for g in guards if g.kind is GuardKind.INPUT), key=lambda g: g.index)
+        slots = sorted((g for g in guards if g.kind is not GuardKind.INPUT), key=lambda g: g.index)
+        self.training = variant.training
+        self.arguments = variant.arguments
+        self.flat = is_flat(variant.arguments)
+        self.count = len(variant.arguments.children)
+        self.inputs = tuple(guard.index for guard in inputs)
+        self.slots = tuple(guard.index for guard in slots)
+        self.takes_all_inputs = self.flat and self.inputs == tuple(range(self.count))
+        self.guards = TensorGuards([*inputs, *slots], device)
+        position = {(SourceKind.INPUT, index): i for i, index in enumerate(self.inputs)}
+        offset = len(self.inputs)
+        position |= {(SourceKind.TENSOR, index): offset + i for i, index in enumerate(self.slots)}
+        self.mutated = tuple(position[source.kind, source.index] for source in variant.mutated)
+        self._variant = variant
+        self._single = variant.output.kind == "leaf" and variant.leaves[0].kind is OutputKind.COMPUTED
+        self._step = _Step.of(variant, position, open_library) if variant.forward else None
+
+    def refuse(self, tensors: Sequence[Any]) -> str | None:
+        """Why this variant cannot serve ``tensors``, or ``None``."""
+        return self.guards.refuse(tensors) or self.refuse_overlap(tensors)
+
+    def refuse_overlap(self, tensors: Sequence[Tensor]) -> str | None:
+        """A tensor that is written must not share memory with another one."""
+        if not self.mutated:
+            return None
+        storages = [tensor.untyped_storage().data_ptr() for tensor in tensors]
+        for position in self.mutated:
+            if storages.count(storages[position]) > 1:
+                return f"{self.guards.guards[position].name} shares memory with another tensor"
+        return None
+
+    def run(
+        self, tensors: Sequence[Tensor], inputs: Sequence[Tensor], slots: Sequence[Tensor], grad: bool
+    ) -> Any:
+        """Run on guarded ``tensors``; ``inputs`` and ``slots`` are all of the call's and the module's."""
+        results: Sequence[Tensor] = ()
+        if self._step is not None:
+            results = _Function.apply(self._step, *tensors) if grad else self._step.infer(tensors)
+        if self.mutated:
+            torch.autograd.graph.increment_version([tensors[position] for position in self.mutated])
+        if self._single:
+            return results[self._variant.leaves[0].index]
+        leaves = (_leaf(leaf, results, inputs, slots) for leaf in self._variant.leaves)
+        return rebuild(self._variant.output, leaves)
+
+
+def _leaf(
+    leaf: OutputLeaf, results: Sequence[Tensor], inputs: Sequence[Tensor], slots: Sequence[Tensor]
+) -> Any:
+    match leaf.kind:
+        case OutputKind.COMPUTED:
+            return results[leaf.index]
+        case OutputKind.INPUT:
+            return inputs[leaf.index]
+        case OutputKind.TENSOR:
+            return slots[leaf.index]
+        case OutputKind.CONSTANT:
+            return leaf.value
+        case OutputKind.VIEW_OF_INPUT:
+            base = inputs[leaf.base]
+        case OutputKind.VIEW_OF_TENSOR:
+            base = slots[leaf.base]
+        case OutputKind.VIEW_OF_RESULT:
+            base = results[leaf.base]
+    shape = results[leaf.index]
+    return base.as_strided(shape.size(), shape.stride(), shape.storage_offset())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """The pair of libraries with all indices resolved to positions among the variant's tensors."""
+
+    forward: private.Run
+    forward_positions: tuple[int, ...]
+    outputs: int
+    fixed: tuple[int, ...]
+    backward: private.Run | None
+    keep: tuple[int, ...]
+    backward_plan: tuple[tuple[bool, int], ...]
+    tangents: tuple[Tangent, ...]
+    gradients: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, variant: Variant, position: dict[tuple[SourceKind, int], int], open_library: OpenLibrary
+    ) -> _Step:
+        assert variant.forward is not None
+        differentiable = {tangent.result for tangent in variant.tangents}
+        backward, keep, plan = None, [], []
+        if variant.backward is not None:
+            backward = open_library(variant.backward)
+            sources = variant.backward.arguments
+            kept = [s for s in sources if s.kind in (SourceKind.INPUT, SourceKind.TENSOR)]
+            keep = [position[source.kind, source.index] for source in kept]
+            for source in sources:
+                match source.kind:
+                    case SourceKind.TANGENT:
+                        plan.append((True, source.index))
+                    case SourceKind.SAVED:
+                        plan.append((False, len(keep) + source.index))
+                    case _:
+                        plan.append((False, kept.index(source)))
+        return cls(
+            forward=open_library(variant.forward),
+            forward_positions=tuple(position[s.kind, s.index] for s in variant.forward.arguments),
+            outputs=variant.outputs,
+            fixed=tuple(index for index in range(variant.outputs) if index not in differentiable),
+            backward=backward,
+            keep=tuple(keep),
+            backward_plan=tuple(plan),
+            tangents=variant.tangents,
+            gradients=tuple(position[s.kind, s.index] for s in variant.gradients),
+        )
+
+    def infer(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return self.forward([tensors[i] for i in self.forward_positions])[: self.outputs]
+
+
+class _Function(torch.autograd.Function):
+    """One step under autograd. Differentiating its gradient raises."""
+
+    @staticmethod
+    def forward(ctx: Any, step: _Step, *tensors: Tensor) -> tuple[Tensor, ...]:
+        results = step.forward([tensors[i] for i in step.forward_positions])
+        outputs = tuple(results[: step.outputs])
+        ctx.step = step
+        ctx.count = len(tensors)
+        ctx.save_for_backward(*[tensors[i] for i in step.keep], *results[step.outputs :])
+        if step.fixed:
+            ctx.mark_non_differentiable(*[outputs[i] for i in step.fixed])
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        step: _Step = ctx.step
+        if step.backward is None:
+            return (None,) * (ctx.count + 1)
+        saved = ctx.saved_tensors
+        tangents = [_laid_out(grads[t.result], t) for t in step.tangents]
+        results = step.backward([tangents[i] if fresh else saved[i] for fresh, i in step.backward_plan])
+        found: list[Tensor | None] = [None] * (ctx.count + 1)
+        for position, gradient in zip(step.gradients, results, strict=True):
+            found[position + 1] = gradient
+        return tuple(found)
+
+
+def _laid_out(gradient: Tensor, tangent: Tangent) -> Tensor:
+    """The gradient in the memory layout that the backward library expects."""
+    order, stride = tangent.order, tangent.stride
+    if stride is not None:
+        if gradient.stride() == stride:
+            return gradient
+        laid_out = torch.empty_strided(gradient.shape, stride, dtype=gradient.dtype, device=gradient.device)
+        return laid_out.copy_(gradient)
+    if order == tuple(range(len(order))):
+        return gradient.contiguous()
+    back = [0] * len(order)
+    for place, dim in enumerate(order):
+        back[dim] = place
+    return gradient.permute(order).contiguous().permute(back)

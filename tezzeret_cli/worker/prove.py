@@ -1,0 +1,177 @@
+"""The child's entry for the proof: load a staged bundle as a consumer would, compare, and time it.
+
+It runs in a fresh process with an empty PATH and no compiler cache, and uses the consumer's loader.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from tezzeret_cli.errors import TezzeretError
+from tezzeret_cli.model.build import ProofRequest, ProofResult
+from tezzeret_cli.model.manifest import Reason, Timing
+from tezzeret_cli.runtime import BundleModule, load
+from tezzeret_cli.worker import reference
+from tezzeret_cli.worker.reference import Case, Values, leaves
+from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
+
+
+class Disagreement(Exception):
+    """The bundle does not compute what eager computes."""
+
+
+def prove(payload: bytes, stage: Callable[[str], None]) -> bytes:
+    """Serve one ``ProofRequest``; answers with a ``ProofResult``."""
+    request = msgspec.msgpack.decode(payload, type=ProofRequest)
+    stage("prove")
+    try:
+        result = _prove(request)
+    except Disagreement as error:
+        result = ProofResult(None, reason=Reason("wrong_numbers", str(error), deterministic=True))
+    except TezzeretError as error:
+        result = ProofResult(None, reason=Reason("not_loadable", str(error), deterministic=False))
+    return msgspec.msgpack.encode(result)
+
+
+def _prove(request: ProofRequest) -> ProofResult:
+    started = time.perf_counter()
+    module = load(request.bundle, on_guard_miss="raise")
+    load_ms = (time.perf_counter() - started) * 1e3
+    if module.tezzeret.manifest.eager_fallback:
+        return ProofResult(None)
+    device = module.tezzeret.program.device
+    cases = reference.read(Path(request.reference), device)
+    state = {name: tensor.detach().clone() for name, tensor in _named(module)}
+    first: tuple[float, float] | None = None
+    for case, values in cases:
+        times = _check(module, case, values, state)
+        first = first or times
+    samples = _steady(module, *cases[0], repeat=request.repeat)
+    assert first is not None
+    ordered = sorted(samples)
+    timing = Timing(
+        load_ms=load_ms,
+        first_forward_ms=first[0],
+        first_backward_ms=first[1],
+        p50_ms=statistics.median(ordered),
+        p95_ms=ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))],
+    )
+    return ProofResult(timing, samples=tuple(samples))
+
+
+def _named(module: BundleModule) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _check(
+    module: BundleModule, case: Case, values: Values, state: dict[str, Tensor]
+) -> tuple[float, float]:
+    """One step from the initial state, compared with eager's; forward and backward milliseconds."""
+    _restore(module, state)
+    module.train(case.training)
+    inputs = _inputs(values)
+    torch.manual_seed(reference.SEED)
+    args = unflatten_arguments(case.arguments, inputs)
+    started = time.perf_counter()
+    outputs = tuple(leaves(module(*args)))
+    forward_ms = (time.perf_counter() - started) * 1e3
+    where = f"{'train' if case.training else 'eval'}, inputs {[tuple(t.shape) for t in values.inputs]}"
+    _compare_all("output", outputs, values.outputs, case.tolerance, where)
+    loss = _loss(outputs, values)
+    started = time.perf_counter()
+    if loss is not None:
+        loss.backward()
+    backward_ms = (time.perf_counter() - started) * 1e3
+    gradients = tuple(tensor.grad if tensor.requires_grad else None for tensor in inputs)
+    _compare_all("input gradient", gradients, values.input_gradients, case.tolerance, where)
+    for name, tensor in _named(module):
+        _compare(f"gradient of {name}", tensor.grad, values.gradients.get(name), case.tolerance, where)
+        expected = values.state.get(name, state[name])
+        _compare(f"value of {name}", tensor.detach(), expected, case.tolerance, where)
+    return forward_ms, backward_ms
+
+
+def _inputs(values: Values) -> list[Tensor]:
+    inputs = fresh_inputs(values.inputs, values.inputs[0].device) if values.inputs else []
+    for tensor in inputs:
+        if tensor.requires_grad:
+            tensor.retain_grad()
+    return inputs
+
+
+def _loss(outputs: tuple[Tensor | None, ...], values: Values) -> Tensor | None:
+    for out, cotangent in zip(outputs, values.cotangents, strict=True):
+        if reference.differentiable(out) != (cotangent is not None):
+            raise Disagreement("an output requires a gradient where eager's does not, or the other way round")
+    return reference.scalar_loss(outputs, values.cotangents)
+
+
+def _restore(module: BundleModule, state: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in _named(module):
+            tensor.copy_(state[name])
+            tensor.grad = None
+
+
+def _steady(module: BundleModule, case: Case, values: Values, *, repeat: int) -> list[float]:
+    """Milliseconds of ``repeat`` training steps after the first ones."""
+    module.train(case.training)
+    samples = []
+    for _ in range(repeat):
+        inputs = _inputs(values)
+        args = unflatten_arguments(case.arguments, inputs)
+        started = time.perf_counter()
+        loss = _loss(tuple(leaves(module(*args))), values)
+        if loss is not None:
+            loss.backward()
+        samples.append((time.perf_counter() - started) * 1e3)
+    return samples
+
+
+def _compare_all(
+    what: str,
+    found: tuple[Tensor | None, ...],
+    expected: tuple[Tensor | None, ...],
+    tolerance: float,
+    where: str,
+) -> None:
+    if len(found) != len(expected):
+        raise Disagreement(f"{len(found)} values of kind {what} instead of {len(expected)} ({where})")
+    for index, (have, want) in enumerate(zip(found, expected, strict=True)):
+        _compare(f"{what} {index}", have, want, tolerance, where)
+
+
+def _compare(
+    what: str, found: Tensor | None, expected: Tensor | None, tolerance: float, where: str
+) -> None:
+    """Raise ``Disagreement`` unless equal up to ``tolerance`` of the largest magnitude expected."""
+    if found is None or expected is None:
+        if found is not expected:
+            raise Disagreement(f"{what} is {'missing' if found is None else 'there unexpectedly'} ({where})")
+        return
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        raise Disagreement(
+            f"{what} is {found.dtype} {tuple(found.shape)} instead of {expected.dtype} {tuple(expected.shape)} "
+            f"({where})"
+        )
+    if not expected.is_floating_point() and not expected.is_complex():
+        if not torch.equal(found, expected):
+            raise Disagreement(f"{what} differs ({where})")
+        return
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    have, want = found.detach().to(wide), expected.to(wide)
+    finite = want.isfinite()
+    if not torch.equal(have[~finite].nan_to_num(0.5), want[~finite].nan_to_num(0.5)):
+        raise Disagreement(f"{what} has NaN or infinity in other places ({where})")
+    scale = float(want[finite].abs().max()) if finite.any() else 0.0
+    error = float((have[finite] - want[finite]).abs().max()) if finite.any() else 0.0
+    if not error <= tolerance * max(scale, 1e-3):
+        raise Disagreement(f"{what} is off by {error:.3g} where the largest value is {scale:.3g} ({where})")
