@@ -1,0 +1,134 @@
+"""Somebody's own modules: each factory is a case that the loader has to serve like eager."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Params = dict[str, float]
+
+
+def mlp(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    width = int(params.get("width", 16))
+    return nn.Sequential(nn.Linear(16, width), nn.GELU(), nn.Linear(width, 16)), (torch.randn(8, 16),)
+
+
+class Encoder(nn.Module):
+    """Dropout, running statistics, a dict as return value, and an input handed through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.dropout = nn.Dropout(0.25)
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        y = self.dropout(F.relu(self.linear(x)))
+        return {"hidden": y, "rest": [self.norm(y), x], "kind": "encoder"}
+
+
+def encoder(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Encoder(), (torch.randn(8, 16),)
+
+
+class Views(nn.Module):
+    """Chunks that alias one another, a view of the input, and an integer output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+        left, right = self.linear(x).chunk(2, -1)
+        return left, right, x.flatten(1), index + 1
+
+
+def views(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Views(), (torch.randn(6, 2, 8), torch.arange(6))
+
+
+class TiedEmbedding(nn.Module):
+    """Integer input, and one weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(32, 12)
+        self.head = nn.Linear(12, 32, bias=False)
+        self.head.weight = self.embed.weight
+        self.frozen = nn.Parameter(torch.ones(12), requires_grad=False)
+        self.register_buffer("offset", torch.zeros(12), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.embed(tokens)) * self.frozen + self.offset)
+
+
+def tied_embedding(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return TiedEmbedding(), (torch.randint(32, (4, 5)),)
+
+
+class Counter(nn.Module):
+    """Writes a buffer in place in both modes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("total", torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.total += x.detach().sum(0)
+        return x * self.weight
+
+
+def counter(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Counter(), (torch.randn(4, 8),)
+
+
+class Options(nn.Module):
+    """Containers, constants and keyword arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, pair: tuple[Tensor, Tensor], scale: float, residual: bool = True) -> Tensor:
+        a, b = pair
+        y = self.linear(a) * scale
+        return y + b if residual else y
+
+
+def options(params: Params) -> tuple[nn.Module, tuple[object, ...]]:
+    return Options(), ((torch.randn(3, 4), torch.randn(3, 4)), 2.0, True)
+
+
+class DataDependent(nn.Module):
+    """A branch on values: Dynamo cannot capture it whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) if float(x.sum()) > 0 else -self.linear(x)
+
+
+def data_dependent(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return DataDependent(), (torch.randn(4, 4),)
+
+
+class Overwriting(nn.Module):
+    """Writes into its input, which autograd has to see."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(2)
+        return x + 1
+
+
+def overwriting(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Overwriting(), (torch.randn(4, 4),)
+
+
+def bad_factory(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    raise RuntimeError("this blueprint refuses to build")

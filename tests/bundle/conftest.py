@@ -1,0 +1,108 @@
+"""Bundles of the modules in ``blueprints.py``, compiled once per test run by the real command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tezzeret_cli
+from tests.bundle import blueprints
+from tests.support.command import Command
+
+NAMES = (
+    "mlp",
+    "encoder",
+    "views",
+    "tied_embedding",
+    "counter",
+    "options",
+    "data_dependent",
+    "overwriting",
+    "bad_factory",
+)
+
+PROFILE = """
+[[blueprint]]
+match = "{name}"
+factory = "tests.bundle.blueprints:{name}"
+"""
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Forged:
+    """A store with one bundle per module, and the report of the run that made it."""
+
+    def __init__(self, store: Path, report: dict[str, object]) -> None:
+        self.store = store
+        jobs = report["jobs"]
+        assert isinstance(jobs, list)
+        self.jobs = {job["name"]: job for job in jobs}
+
+    def path(self, name: str) -> Path:
+        return self.store / self.jobs[name]["bundle"]
+
+    def load(self, name: str, **options: object) -> tezzeret_cli.runtime.BundleModule:
+        options.setdefault("allow_factories", ["tests.bundle.*"])
+        return tezzeret_cli.load(self.path(name), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def forged(tmp_path_factory: pytest.TempPathFactory, tezzeret: Command) -> Forged:
+    folder = tmp_path_factory.mktemp("forged")
+    descriptors = [{"blueprint_id": f"T_{name}", "name": name} for name in NAMES]
+    (folder / "descriptors.json").write_text(json.dumps(descriptors))
+    (folder / "profile.toml").write_text("".join(PROFILE.format(name=name) for name in NAMES))
+    store = folder / "store"
+    done = tezzeret.run(
+        "compile",
+        str(folder / "descriptors.json"),
+        "--profile",
+        str(folder / "profile.toml"),
+        "--store",
+        str(store),
+        "--json",
+        cwd=ROOT,
+        timeout=600,
+    )
+    assert done.returncode == 1, done.stderr
+    return Forged(store, json.loads(done.stdout))
+
+
+@pytest.fixture
+def eager():
+    """``eager(name)``: the module as its factory builds it under the forge's seed, and its example."""
+    import torch
+
+    def make(name: str):
+        torch.manual_seed(0)
+        return getattr(blueprints, name)({})
+
+    return make
+
+
+@pytest.fixture
+def consumer(tmp_path: Path):
+    """Run Python code as a consumer does: no compiler, an empty PATH, an empty cache."""
+
+    def run(code: str, *args: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": "",
+            "HOME": str(tmp_path),
+            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONPATH": str(ROOT),
+        }
+        return subprocess.run(
+            [*prefix, sys.executable, "-c", code, *args],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
