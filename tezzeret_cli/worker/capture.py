@@ -78,12 +78,18 @@ def capture(
     try:
         trace = private.trace(subject.module, args, backward=backward, dynamic=dynamic)
     except private.SPECIALISATION_ERRORS as error:
-        raise Specialised(str(error).strip().splitlines()[0]) from error
+        raise Specialised(_violation(str(error))) from error
     if trace.unsupported:
         raise Unsupported(f"it cannot be reproduced outside autograd: {trace.unsupported}")
     output, leaves = _describe_value(trace, inputs, subject.tensors)
     sources = tuple(_source(value, inputs, subject.tensors) for value in trace.call_inputs)
     return Capture(training, trace, arguments, output, leaves, sources, batch)
+
+
+def _violation(text: str) -> str:
+    """What Dynamo says was violated, without its advice on logging."""
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip().startswith("-")]
+    return lines[0] if lines else text.strip().splitlines()[0]
 
 
 def batch_inputs(inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -208,8 +214,9 @@ def symbol_ranges(capture: Capture) -> dict[str, BatchRange]:
         if isinstance(size, torch.SymInt)
         for expr in size.node.expr.free_symbols
     }
-    if len(symbols) > 1:
-        raise Specialised("its inputs have several independent dynamic sizes")
+    coupled = [guard for guard in private.shape_guards(env) if len(guard.free_symbols) > 1]
+    if coupled:
+        raise Specialised(f"the batch sizes of its inputs have to satisfy {coupled[0]}")
     return {symbol.name: _allowed(symbol, env, batch) for symbol in symbols}
 
 
