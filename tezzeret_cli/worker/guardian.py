@@ -1,0 +1,187 @@
+"""The guardian of one task: it starts the child, watches it, ends its whole tree, and reports.
+
+It is the subreaper of everything the child starts, so a daemon that left its session is still found.
+The child talks over a socket of its own, so nothing it writes can be taken for the guardian's verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from tezzeret_cli.worker import process
+from tezzeret_cli.worker.protocol import STAGE_LIMIT, AnswerFrame, Buffer, EndFrame, StageFrame, StartRequest, TaskFrame, send
+from tezzeret_cli.worker.task import (
+    Cancelled,
+    Crashed,
+    Ending,
+    OutOfMemory,
+    Raised,
+    Returned,
+    Task,
+    TimedOut,
+)
+
+POLL_S = 0.05
+LOG_LIMIT = 8 << 20
+FILE_LIMIT = 16 << 30
+_TRUNCATED = b"\n[the rest of the output was cut off]\n"
+
+RunChild = Callable[[Task, socket.socket], None]
+
+
+def guard(task: Task, report: socket.socket, run_child: RunChild) -> None:
+    """Run ``task`` under watch and send its frames over ``report``. Never returns.
+
+    ``run_child`` is called in the forked child and does not return either.
+    """
+    process.adopt_orphans()
+    os.setsid()
+    started = time.monotonic()
+    mine, theirs = socket.socketpair()
+    output_read, output_write = os.pipe()
+    guardian = os.getpid()
+    child = os.fork()
+    if child == 0:
+        mine.close()
+        report.close()
+        os.close(output_read)
+        _enter_child(task, guardian, output_write)
+        run_child(task, theirs)
+        os._exit(70)
+    theirs.close()
+    os.close(output_write)
+    if task.fresh:
+        send(mine, StartRequest(task))
+    watch = _Watch(task, report, mine, output_read, child, started)
+    ending = watch.run()
+    gone = process.end_descendants(guardian)
+    watch.drain_output()
+    if not gone:
+        ending = Crashed(signal=None, status=None)
+    send(report, EndFrame(ending, time.monotonic() - started, watch.peak))
+    os._exit(0)
+
+
+def _enter_child(task: Task, guardian: int, output: int) -> None:
+    process.die_with_parent(guardian)
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    process.apply_limits(FILE_LIMIT)
+    os.chdir(task.workdir)
+
+
+class _Watch:
+    """Follows one child until it ends, by itself or by force."""
+
+    def __init__(
+        self,
+        task: Task,
+        report: socket.socket,
+        child_socket: socket.socket,
+        output: int,
+        child: int,
+        started: float,
+    ) -> None:
+        self._task = task
+        self._report = report
+        self._socket = child_socket
+        self._output = output
+        self._child = child
+        self._deadline = started + task.limits.timeout_s
+        self._buffer = Buffer(task.limits.result_bytes + (1 << 16))
+        self._answer: Ending | None = None
+        self._log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._logged = 0
+        self.peak = 0
+
+    def run(self) -> Ending:
+        with selectors.DefaultSelector() as selector:
+            self._socket.setblocking(False)
+            os.set_blocking(self._output, False)
+            selector.register(self._socket, selectors.EVENT_READ, self._read_child)
+            selector.register(self._output, selectors.EVENT_READ, self._read_output)
+            selector.register(self._report, selectors.EVENT_READ, None)
+            next_look = 0.0
+            while True:
+                for key, _ in selector.select(POLL_S):
+                    if key.data is None:
+                        return Cancelled()
+                    if not key.data():
+                        selector.unregister(key.fileobj)
+                now = time.monotonic()
+                status = process.reap().get(self._child)
+                if status is not None:
+                    self._read_child()
+                    return self._verdict(status)
+                if now >= self._deadline:
+                    return TimedOut(self._task.limits.timeout_s)
+                if now >= next_look:
+                    next_look = now + POLL_S
+                    self.peak = max(self.peak, process.tree_bytes(os.getpid()))
+                    if self.peak > self._task.limits.memory_bytes:
+                        return OutOfMemory(self.peak, self._task.limits.memory_bytes)
+
+    def _verdict(self, status: int) -> Ending:
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number == signal.SIGKILL and self.peak > self._task.limits.memory_bytes // 2:
+                return OutOfMemory(self.peak, self._task.limits.memory_bytes)
+            return Crashed(number, None)
+        code = os.WEXITSTATUS(status)
+        if code == 0 and self._answer is not None:
+            return self._answer
+        return Crashed(None, code)
+
+    def _read_child(self) -> bool:
+        """Take in what the child sent; false when there will be no more."""
+        try:
+            while data := self._socket.recv(1 << 20):
+                for frame in self._buffer.feed(data):
+                    self._take(frame)
+        except BlockingIOError:
+            return True
+        except (ValueError, msgspec.MsgspecError, OSError) as error:
+            self._answer = Raised("ProtocolError", f"the worker's answer cannot be read: {error}", "")
+        return False
+
+    def _take(self, data: bytes) -> None:
+        frame = msgspec.msgpack.decode(data, type=TaskFrame)
+        if isinstance(frame, StageFrame):
+            send(self._report, StageFrame(frame.stage[:STAGE_LIMIT]))
+        elif isinstance(frame, AnswerFrame) and isinstance(frame.ending, Returned | Raised):
+            self._answer = frame.ending
+
+    def _read_output(self) -> bool:
+        try:
+            while data := os.read(self._output, 1 << 16):
+                self._keep(data)
+        except BlockingIOError:
+            return True
+        return False
+
+    def _keep(self, data: bytes) -> None:
+        room = LOG_LIMIT - self._logged
+        if room <= 0:
+            return
+        os.write(self._log, data[:room])
+        self._logged += len(data[:room])
+        if self._logged >= LOG_LIMIT:
+            os.write(self._log, _TRUNCATED)
+
+    def drain_output(self) -> None:
+        """Keep what the ended tree had still written."""
+        os.set_blocking(self._output, False)
+        self._read_output()
+        os.close(self._log)

@@ -1,0 +1,116 @@
+"""Process trees on Linux: who descends from whom, how much memory they hold, and ending them all."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends; exit now if it already has."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, daemons included."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def apply_limits(file_bytes: int) -> None:
+    """The limits every child runs under: no core dump, no file larger than ``file_bytes``, and first
+    in line when the kernel runs out of memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def descendants(root: int) -> list[int]:
+    """Every living descendant of ``root``, read from /proc; ``root`` itself is not among them."""
+    parents: dict[int, int] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (parent := _parent(entry.name)) is not None:
+            parents[int(entry.name)] = parent
+    found: list[int] = []
+    level = [root]
+    while level:
+        level = [pid for pid, parent in parents.items() if parent in level]
+        found += level
+    return found
+
+
+def _parent(pid: str) -> int | None:
+    try:
+        stat = Path("/proc", pid, "stat").read_bytes()
+    except OSError:
+        return None
+    state, parent = stat[stat.rindex(b")") + 2 :].split()[:2]
+    return None if state == b"Z" else int(parent)
+
+
+def private_bytes(pid: int) -> int:
+    """Resident memory of a process that it does not share with the file cache or, before it was
+    written, with the process it was forked from: anonymous and shared-memory pages, in bytes.
+
+    0 for a process that is gone.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+            fields = dict(line.split(":", 1) for line in rollup.read().splitlines()[1:])
+    except OSError:
+        return 0
+    kib = sum(int(fields[key].split()[0]) for key in ("Private_Dirty", "Private_Clean") if key in fields)
+    return kib << 10
+
+
+def tree_bytes(root: int) -> int:
+    """Private memory of all descendants of ``root``."""
+    return sum(private_bytes(pid) for pid in descendants(root))
+
+
+def end_descendants(root: int, patience_s: float = 5.0) -> bool:
+    """Kill and reap every descendant of the calling process ``root``; whether none is left.
+
+    A descendant may fork while it is being killed, so this looks again until nothing is there.
+    """
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        living = descendants(root)
+        for pid in living:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        reap()
+        if not living:
+            return True
+        time.sleep(0.005)
+    return not descendants(root)
+
+
+def reap() -> dict[int, int]:
+    """Collect every child that has ended: pid to wait status."""
+    ended: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = status

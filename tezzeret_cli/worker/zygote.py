@@ -1,0 +1,95 @@
+"""The warm process that tasks are forked from: it imported what they need, once.
+
+It has no threads of its own and never touches a GPU, so a fork of it is sound.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+
+import msgspec
+
+from tezzeret_cli.worker import process
+from tezzeret_cli.worker.child import run_entry
+from tezzeret_cli.worker.guardian import guard
+from tezzeret_cli.worker.protocol import Buffer, StartRequest
+from tezzeret_cli.worker.task import Task
+
+READY = b"ready\n"
+
+
+def main() -> None:
+    """``zygote FD PARENT MODULE…``: import the modules, say ready, fork a guardian per request."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    process.die_with_parent(int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in sys.argv[3:]:
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            control.sendall(traceback.format_exc(limit=-3).encode()[-4000:])
+            sys.exit(1)
+    threads = os.listdir("/proc/self/task")
+    if len(threads) > 1:
+        control.sendall(f"importing {sys.argv[3:]} left {len(threads) - 1} threads running\n".encode())
+        sys.exit(1)
+    gc.collect()
+    gc.freeze()
+    control.sendall(READY)
+    _serve(control)
+
+
+def _serve(control: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    buffer = Buffer(1 << 30)
+    descriptors: list[int] = []
+    while True:
+        data, received, _, _ = socket.recv_fds(control, 1 << 20, 16)
+        process.reap()
+        if not data:
+            os._exit(0)
+        descriptors += received
+        for frame in buffer.feed(data):
+            task = msgspec.msgpack.decode(frame, type=StartRequest).task
+            _start(task, socket.socket(fileno=descriptors.pop(0)), control)
+
+
+def _start(task: Task, report: socket.socket, control: socket.socket) -> None:
+    zygote = os.getpid()
+    if os.fork() == 0:
+        control.close()
+        process.die_with_parent(zygote)
+        try:
+            guard(task, report, run_fresh if task.fresh else run_forked)
+        finally:
+            traceback.print_exc()
+            os._exit(71)
+    report.close()
+
+
+def run_forked(task: Task, channel: socket.socket) -> None:
+    """Call the entry in this fork, with the task's environment over the inherited one."""
+    os.environ.update(task.env)
+    gc.unfreeze()
+    run_entry(task, channel)
+
+
+def run_fresh(task: Task, channel: socket.socket) -> None:
+    """Replace this process by a new interpreter with exactly the task's environment.
+
+    The task itself is sent by the guardian. The current directory stays off the module path: what a
+    build left there is not trusted.
+    """
+    os.set_inheritable(channel.fileno(), True)
+    command = [sys.executable, "-P", "-m", "tezzeret_cli.worker.child", str(channel.fileno())]
+    os.execve(sys.executable, command, task.env)
+
+
+if __name__ == "__main__":
+    main()
