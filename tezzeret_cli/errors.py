@@ -46,6 +46,10 @@ class InputError(TezzeretError):
     exit_code = ExitCode.USAGE
 
 
+class FactoryError(InputError):
+    """A blueprint's factory is missing, does not import, raises, or returns something else."""
+
+
 class SettingsError(InputError):
     """A setting (flag, environment variable or settings file) is wrong."""
 

@@ -23,7 +23,7 @@ class EagerModule:
 
     def __init__(self, manifest: Manifest, allowed: Sequence[str]) -> None:
         from tezzeret_cli.blueprints.construct import construct
-        from tezzeret_cli.blueprints.resolve import resolve
+        from tezzeret_cli.blueprints.resolve import Resolver
 
         factory = manifest.factory
         name = factory.path.replace(":", ".")
@@ -33,7 +33,7 @@ class EagerModule:
                 advice="name it in allow_factories",
             )
         try:
-            found = resolve(manifest.descriptor, None if factory.builtin else factory.path)
+            found = Resolver().resolve(manifest.descriptor, None if factory.builtin else factory.path)
             if found.digest != factory.digest:
                 raise EagerUnavailableError(
                     f"the factory {factory.path} here is not the one that {manifest.blueprint_id} was made from"

@@ -1,0 +1,127 @@
+"""Find a blueprint's factory and say what its source is, without importing it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+from tezzeret_cli.blueprints.registry import BUILTIN
+from tezzeret_cli.errors import FactoryError
+from tezzeret_cli.model.descriptor import Descriptor
+from tezzeret_cli.model.job import Factory
+
+ENTRY_POINTS = "tezzeret.blueprints"
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_OWN = Path(__file__).parent
+
+
+class Resolver:
+    """Resolves factories; what it has read once it keeps for its own lifetime."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str] = {}
+        self._distributions: dict[str, list[str]] | None = None
+        self._entry_points: dict[str, str] | None = None
+
+    def resolve(self, descriptor: Descriptor, path: str | None = None) -> Factory:
+        """The factory of ``descriptor``: ``path`` if given, else an entry point named after its id or
+        name, else the built-in one of its name.
+
+        Raises ``FactoryError`` when there is none, or its source cannot be found.
+        """
+        builtin = BUILTIN.get(descriptor.name)
+        found = path or self._entry_point(descriptor)
+        if found is None and builtin is not None:
+            return Factory(builtin.path, self._builtin_digest(builtin.path), builtin=True)
+        if found is None:
+            raise FactoryError(
+                f"{descriptor.blueprint_id}: no blueprint is called {descriptor.name!r}",
+                advice='name a factory = "package.module:function" for it in a profile',
+            )
+        if not _PATH.fullmatch(found):
+            raise FactoryError(
+                f"{descriptor.blueprint_id}: {found!r} is not a factory",
+                advice='write it as "package.module:function"',
+            )
+        if builtin is not None and found == builtin.path:
+            return Factory(found, self._builtin_digest(found), builtin=True)
+        top = found.partition(":")[0].partition(".")[0]
+        if top not in self._digests:
+            self._digests[top] = _source_digest(descriptor.blueprint_id, found, top)
+        return Factory(found, self._digests[top], distribution=self._distribution(top))
+
+    def _entry_point(self, descriptor: Descriptor) -> str | None:
+        if self._entry_points is None:
+            points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+            self._entry_points = {point.name: point.value for point in points}
+        found = self._entry_points
+        return found.get(descriptor.blueprint_id) or found.get(descriptor.name)
+
+    def _builtin_digest(self, path: str) -> str:
+        family = path.partition(":")[0].rpartition(".")[2]
+        if family not in self._digests:
+            self._digests[family] = _digest([(name, _OWN / name) for name in _with_helpers(f"{family}.py")])
+        return self._digests[family]
+
+    def _distribution(self, top: str) -> str | None:
+        if self._distributions is None:
+            self._distributions = {k: list(v) for k, v in importlib.metadata.packages_distributions().items()}
+        names = self._distributions.get(top, [])
+        return f"{names[0]}=={importlib.metadata.version(names[0])}" if names else None
+
+
+def _with_helpers(name: str) -> list[str]:
+    """A family's file and the files beside it that it imports, directly or not."""
+    found: list[str] = []
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.append(current)
+        for node in ast.walk(ast.parse((_OWN / current).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tezzeret_cli.blueprints."):
+                waiting.append(f"{(node.module or '').rpartition('.')[2]}.py")
+    return sorted(found)
+
+
+def _source_digest(blueprint_id: str, path: str, top: str) -> str:
+    """sha256 over the names and contents of the Python files of the top-level package or module."""
+    spec = _find_top_level(top)
+    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
+        raise FactoryError(
+            f"{blueprint_id}: the factory {path} is not there: no module named {top!r}",
+            advice="install its package, or run from the folder that holds it",
+        )
+    if spec.submodule_search_locations:
+        roots = [Path(location) for location in spec.submodule_search_locations]
+        pairs = [
+            (file.relative_to(root).as_posix(), file) for root in roots for file in sorted(root.rglob("*.py"))
+        ]
+        return _digest(pairs)
+    assert spec.origin is not None
+    return _digest([(Path(spec.origin).name, Path(spec.origin))])
+
+
+def _find_top_level(top: str) -> importlib.machinery.ModuleSpec | None:
+    here = importlib.machinery.PathFinder.find_spec(top, [os.getcwd()])
+    if here is not None and here.origin != "namespace":
+        return here
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+
+
+def _digest(pairs: list[tuple[str, Path]]) -> str:
+    total = hashlib.sha256()
+    for name, path in pairs:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{name}\0{content}\n".encode())
+    return total.hexdigest()

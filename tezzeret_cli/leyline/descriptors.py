@@ -1,0 +1,135 @@
+"""Descriptors on the wire: proto3 JSON and binary protobuf, to and from the plain struct.
+
+protobuf is imported when a function is called, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from tezzeret_cli.model.descriptor import Bounds, Descriptor, Tier
+
+if TYPE_CHECKING:
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintDescriptor
+
+_TIER_PREFIX = "BLUEPRINT_TIER_"
+CATALOGUE = "catalogue.binpb"
+
+
+class MalformedDescriptorError(ValueError):
+    """The bytes or the JSON value are not a descriptor; the message says where and why."""
+
+
+def from_json(value: dict[str, Any]) -> Descriptor:
+    """A descriptor from a proto3 JSON object, field names in either spelling; unknown ones are ignored.
+
+    Raises ``MalformedDescriptorError``.
+    """
+    from google.protobuf import json_format
+
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintDescriptor
+
+    try:
+        message = json_format.ParseDict(value, BlueprintDescriptor(), ignore_unknown_fields=True)
+    except (json_format.ParseError, RecursionError) as error:
+        raise MalformedDescriptorError(_one_line(error)) from error
+    return _plain(message)
+
+
+def from_binary(data: bytes) -> list[Descriptor]:
+    """The descriptors in a binary ``BlueprintCatalogue`` or a single ``BlueprintDescriptor``.
+
+    Raises ``MalformedDescriptorError`` when the bytes are neither.
+    """
+    from google.protobuf.message import DecodeError
+
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintCatalogue, BlueprintDescriptor
+
+    try:
+        catalogue = BlueprintCatalogue.FromString(data)
+        if catalogue.descriptors:
+            return [_plain(message) for message in catalogue.descriptors]
+        single = BlueprintDescriptor.FromString(data)
+    except DecodeError as error:
+        raise MalformedDescriptorError("truncated or not a Leyline descriptor") from error
+    if not single.blueprint_id and not single.name:
+        raise MalformedDescriptorError("no blueprint_id: not a Leyline descriptor")
+    return [_plain(single)]
+
+
+def to_json(descriptor: Descriptor) -> str:
+    """Proto3 JSON in snake_case."""
+    from google.protobuf import json_format
+
+    return json_format.MessageToJson(
+        _message(descriptor), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def to_binary(descriptor: Descriptor) -> bytes:
+    """One binary ``BlueprintDescriptor``."""
+    return _message(descriptor).SerializeToString(deterministic=True)
+
+
+def catalogue_to_binary(descriptors: Sequence[Descriptor]) -> bytes:
+    """One binary ``BlueprintCatalogue``."""
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintCatalogue
+
+    catalogue = BlueprintCatalogue(descriptors=[_message(descriptor) for descriptor in descriptors])
+    return catalogue.SerializeToString(deterministic=True)
+
+
+def builtin_catalogue() -> list[Descriptor]:
+    """The 50 blueprints that ship with Tezzeret, by id."""
+    data = resources.files("tezzeret_cli.leyline").joinpath(CATALOGUE).read_bytes()
+    return sorted(from_binary(data), key=lambda descriptor: descriptor.blueprint_id)
+
+
+def _plain(message: BlueprintDescriptor) -> Descriptor:
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintTier
+
+    try:
+        tier = Tier(BlueprintTier.Name(message.tier).removeprefix(_TIER_PREFIX))
+    except ValueError:
+        known = ", ".join(name.value for name in Tier)
+        raise MalformedDescriptorError(f"tier: {message.tier} is unknown; use one of {known}") from None
+    bounds = {
+        name: Bounds(value.min_value, value.max_value)
+        for name, value in sorted(message.allowed_parameters.items())
+    }
+    return Descriptor(
+        blueprint_id=message.blueprint_id,
+        name=message.name,
+        tier=tier,
+        allowed_parameters=bounds,
+        risk=float(f"{message.risk:.7g}"),
+        stage=message.stage,
+        quarantine_only=message.quarantine_only,
+        approval_required=message.approval_required,
+        description=message.description,
+    )
+
+
+def _message(descriptor: Descriptor) -> BlueprintDescriptor:
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintDescriptor, BlueprintParameterBounds, BlueprintTier
+
+    return BlueprintDescriptor(
+        blueprint_id=descriptor.blueprint_id,
+        name=descriptor.name,
+        tier=BlueprintTier.Value(_TIER_PREFIX + descriptor.tier.value),
+        allowed_parameters={
+            name: BlueprintParameterBounds(min_value=bounds.min_value, max_value=bounds.max_value)
+            for name, bounds in descriptor.allowed_parameters.items()
+        },
+        risk=descriptor.risk,
+        stage=descriptor.stage,
+        quarantine_only=descriptor.quarantine_only,
+        approval_required=descriptor.approval_required,
+        description=descriptor.description,
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
