@@ -1,0 +1,107 @@
+"""The key of a job: a hash of everything that decides what its bundle contains. Torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tezzeret_cli import isa
+from tezzeret_cli.errors import InputError
+from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.manifest import FORMAT
+
+PIPELINE = 1
+"""Counts changes of the pipeline that change what it makes; part of every key."""
+
+
+class HostFacts(msgspec.Struct, frozen=True):
+    """What this machine contributes to a key: versions and the target, no paths."""
+
+    torch: str
+    compiler: str
+    target: str
+    isa: str
+
+
+def host_facts(environment: Mapping[str, str]) -> HostFacts:
+    """Read them: the torch distribution's version, the C++ compiler's, the processor's level.
+
+    Raises ``InputError`` when torch is not installed.
+    """
+    try:
+        torch = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError("torch is not installed", advice="install it beside tezzeret") from None
+    level = isa.best_isa(isa.cpu_flags())
+    name = level.name if level else "default"
+    return HostFacts(
+        torch=torch,
+        compiler=_compiler(environment.get("CXX") or "g++"),
+        target=f"{platform.system().lower()} {platform.machine()} {name}",
+        isa=name,
+    )
+
+
+def _compiler(command: str) -> str:
+    if shutil.which(command) is None:
+        return "none"
+    done = subprocess.run(
+        [command, "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True, check=False
+    )
+    return " ".join(("g++" if "clang" not in command else "clang++", *done.stdout.split()))
+
+
+def with_key(job: Job, facts: HostFacts) -> Job:
+    """``job`` with its factors and its key filled in."""
+    factors = key_factors(job, facts)
+    return msgspec.structs.replace(job, key=_digest(factors), key_factors=factors)
+
+
+def key_factors(job: Job, facts: HostFacts) -> dict[str, str]:
+    """Each factor as short text, by name, in the order in which they are explained."""
+    batch = f"{job.batch.min}..{job.batch.max}" if job.batch else "fixed"
+    shapes = "; ".join(" ".join("x".join(map(str, s)) for s in example.shapes) for example in job.examples)
+    strategy = job.strategy
+    flags = _digest([strategy.inductor, strategy.dynamic])[:16]
+    descriptor = msgspec.structs.replace(job.descriptor, description="")
+    factory = job.factory
+    return {
+        "descriptor": _digest(msgspec.to_builtins(descriptor))[:16],
+        "parameters": " ".join(f"{name}={value:.17g}" for name, value in sorted(job.parameters.items())),
+        "shapes": shapes or "the factory's",
+        "batch": batch,
+        "dtype": job.dtype or "the factory's",
+        "device": job.device,
+        "strategy": strategy.name,
+        "strategy flags": flags,
+        "factory": factory.path,
+        "builder": factory.digest[:16] + (f" {factory.distribution}" if factory.distribution else ""),
+        "tags": " ".join(job.tags),
+        "tool format": f"{FORMAT}.{PIPELINE}",
+        "torch": facts.torch,
+        "compiler": facts.compiler,
+        "target": facts.target,
+    }
+
+
+def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The factors that differ, each as ``name: old -> new``."""
+    names = [*new, *(name for name in old if name not in new)]
+    return [
+        f"{name}: {old.get(name) or 'none'} -> {new.get(name) or 'none'}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _digest(value: Any) -> str:
+    import rfc8785
+
+    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()

@@ -1,0 +1,122 @@
+"""Every setting, from defaults, a TOML file, the environment and flags, in rising order.
+
+This is the one place that knows the names of Tezzeret's environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tezzeret_cli.errors import SettingsError
+
+PREFIX = "TEZZERET_"
+CONFIG_VARIABLE = "TEZZERET_CONFIG"
+
+_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``jobs`` 0 means as many as cores and memory allow. ``timeout_s`` and ``memory`` (bytes) of
+    ``None`` are the strategy's own."""
+
+    store: str | None = None
+    strategy: str = "standard"
+    device: str = "cpu"
+    jobs: int = 0
+    timeout_s: float | None = None
+    memory: int | None = None
+    proof_timeout_s: float = 120.0
+    prewarm_repeat: int = 20
+    cache: str = ""
+    profile: str | None = None
+
+
+def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Merge all sources; a flag of ``None`` was not given. Raises ``SettingsError`` naming the source."""
+    values: dict[str, tuple[Any, str]] = {}
+    path = _config_path(environment)
+    if path is not None:
+        values |= {name: (value, f"{path}: {name}") for name, value in _read(path).items()}
+    for name in Settings.__struct_fields__:
+        variable = PREFIX + name.upper()
+        if environment.get(variable):
+            values[name] = (environment[variable], variable)
+    values |= {
+        name: (value, f"--{name.removesuffix('_s').replace('_', '-')}")
+        for name, value in flags.items()
+        if value is not None
+    }
+    settings = Settings(**{name: _convert(name, value, where) for name, (value, where) in values.items()})
+    if not settings.cache:
+        settings = msgspec.structs.replace(settings, cache=str(_cache_home(environment) / "tezzeret"))
+    return settings
+
+
+def _config_path(environment: Mapping[str, str]) -> Path | None:
+    explicit = environment.get(CONFIG_VARIABLE)
+    if explicit:
+        return Path(explicit)
+    home = environment.get("XDG_CONFIG_HOME") or _home(environment, ".config")
+    path = Path(home) / "tezzeret" / "config.toml" if home else None
+    return path if path is not None and path.is_file() else None
+
+
+def _cache_home(environment: Mapping[str, str]) -> Path:
+    home = environment.get("XDG_CACHE_HOME") or _home(environment, ".cache")
+    return Path(home) if home else Path(f"/tmp/tezzeret-{os.getuid()}")
+
+
+def _home(environment: Mapping[str, str], folder: str) -> str | None:
+    home = environment.get("HOME")
+    return str(Path(home) / folder) if home else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}", advice=f"check {CONFIG_VARIABLE}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: malformed TOML: {error}", advice="correct the file") from error
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            known = ", ".join(Settings.__struct_fields__)
+            raise SettingsError(f"{path}: {name}: unknown setting", advice=f"use one of {known}")
+    return values
+
+
+def _convert(name: str, value: Any, where: str) -> Any:
+    if name == "memory" and isinstance(value, str):
+        return parse_size(value, where)
+    kinds = {"jobs": int, "prewarm_repeat": int, "memory": int, "timeout_s": float, "proof_timeout_s": float}
+    kind = kinds.get(name, str)
+    try:
+        converted = msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        raise SettingsError(f"{where}: {value!r} is not a {_KIND_NAMES[kind]}", advice="correct it") from None
+    if name == "jobs" and converted < 0:
+        raise SettingsError(f"{where}: {converted} is negative", advice="give 1 or more, or 0 for automatic")
+    if kind is float and not converted > 0:
+        raise SettingsError(f"{where}: {converted:g} is not a time to wait", advice="give seconds above 0")
+    if name in ("prewarm_repeat", "memory") and converted < 1:
+        raise SettingsError(f"{where}: {converted} is too small", advice="give 1 or more")
+    return converted
+
+
+_KIND_NAMES = {int: "whole number", float: "number", str: "text"}
+
+
+def parse_size(text: str, where: str) -> int:
+    """Bytes of a size such as ``8GiB``, ``512M`` or ``1000``. Raises ``SettingsError``."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise SettingsError(f"{where}: {text!r} is not a size", advice="write it like 8GiB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
