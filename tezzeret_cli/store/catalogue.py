@@ -1,0 +1,70 @@
+"""What a store holds: bundles by job key and by lineage. Reading only; nothing here raises for damage."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tezzeret_cli.bundle.read import MANIFEST, SIGNATURE, read_manifest
+from tezzeret_cli.bundle.scan import Published, published
+from tezzeret_cli.errors import DamagedBundleError
+from tezzeret_cli.model.manifest import Manifest
+
+
+class Catalogue:
+    """The bundles of some blueprints as they were when it was made.
+
+    ``damaged`` lists what looked like a bundle and is not, with the reason.
+    """
+
+    def __init__(self, store: Path, blueprint_ids: set[str]) -> None:
+        self.damaged: list[str] = []
+        self._bundles: dict[str, list[tuple[Published, Manifest]]] = {}
+        for blueprint_id in sorted(blueprint_ids):
+            for item in published(store, blueprint_id):
+                try:
+                    manifest, _ = read_manifest(item.path)
+                except DamagedBundleError as error:
+                    self.damaged.append(str(error))
+                    continue
+                self._bundles.setdefault(blueprint_id, []).append((item, manifest))
+
+    def done(self, blueprint_id: str, key: str) -> tuple[Published, Manifest] | None:
+        """The newest intact bundle made for ``key`` that needs no second attempt.
+
+        A fallback counts only when its reason is deterministic.
+        """
+        found = [
+            (item, manifest)
+            for item, manifest in self._bundles.get(blueprint_id, ())
+            if manifest.job_key == key and _settled(manifest) and is_intact(item.path, manifest)
+        ]
+        return max(found, key=lambda pair: pair[0].version.numbers, default=None)
+
+    def newest(self, blueprint_id: str, lineage: str | None = None) -> Manifest | None:
+        """The newest bundle of a lineage, or of the blueprint in any lineage by time of publication."""
+        found = [
+            (item, manifest)
+            for item, manifest in self._bundles.get(blueprint_id, ())
+            if lineage in (None, item.version.lineage)
+        ]
+        if lineage is None:
+            return max((m for _, m in found), key=lambda m: m.created, default=None)
+        best = max(found, key=lambda pair: pair[0].version.numbers, default=None)
+        return best[1] if best else None
+
+
+def is_intact(bundle: Path, manifest: Manifest) -> bool:
+    """Whether exactly the listed files are there in their sizes. Contents are not read."""
+    sizes: dict[str, int] = {}
+    for folder, _, names in os.walk(bundle):
+        for name in names:
+            path = Path(folder) / name
+            sizes[path.relative_to(bundle).as_posix()] = path.lstat().st_size
+    sizes.pop(MANIFEST, None)
+    sizes.pop(SIGNATURE, None)
+    return sizes == {entry.path: entry.stored_size for entry in manifest.files}
+
+
+def _settled(manifest: Manifest) -> bool:
+    return not manifest.eager_fallback or (manifest.reason is not None and manifest.reason.deterministic)

@@ -1,0 +1,119 @@
+"""Where things are in a store, and opening or making one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from tezzeret_cli.bundle.scan import BUNDLES
+from tezzeret_cli.errors import StoreError, StoreLockedError
+
+STORE_FORMAT = 1
+STORE_FILE = "store.json"
+TMP = "tmp"
+LOCK = "publish.lock"
+LOCK_WAIT_S = 60.0
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """``store.json``: the format of the store, and a random id that never changes."""
+
+    format: int
+    store_id: str
+
+
+class Store:
+    """A store that exists. ``root`` holds ``bundles/``, ``tmp/``, ``store.json`` and a lock file."""
+
+    def __init__(self, root: Path, identity: Identity) -> None:
+        self.root = root
+        self.identity = identity
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / TMP
+
+    def bundle(self, blueprint_id: str, version: str) -> Path:
+        return self.root / BUNDLES / blueprint_id / version
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Hold the lock under which versions are given out. Raises ``StoreLockedError``."""
+        lock = FileLock(self.root / LOCK, fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=LOCK_WAIT_S)
+        except Timeout:
+            raise StoreLockedError(
+                f"{self.root}: another process has held its lock for {LOCK_WAIT_S:.0f} s",
+                advice="wait for it to end, or look for a stopped process",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def open_store(root: Path) -> Store:
+    """Open the store at ``root``, making it first where nothing is.
+
+    Raises ``StoreError`` when it cannot be made or written, or is of a newer format.
+    """
+    with explained(root):
+        (root / BUNDLES).mkdir(parents=True, exist_ok=True)
+        (root / TMP).mkdir(exist_ok=True)
+        identity = read_identity(root) or _make_identity(root)
+        if not os.access(root / TMP, os.W_OK) or not os.access(root / BUNDLES, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    return Store(root, identity)
+
+
+def read_identity(root: Path) -> Identity | None:
+    """The identity of an existing store, ``None`` where there is none. Raises ``StoreError``."""
+    path = root / STORE_FILE
+    try:
+        identity = msgspec.json.decode(path.read_bytes(), type=Identity)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise StoreError(f"{path}: damaged: {error}", advice="restore it, or use another store") from error
+    if identity.format > STORE_FORMAT:
+        raise StoreError(
+            f"{root}: the store is of format {identity.format}, this program knows {STORE_FORMAT}",
+            advice="use a newer tezzeret",
+        )
+    return identity
+
+
+def _make_identity(root: Path) -> Identity:
+    identity = Identity(STORE_FORMAT, secrets.token_hex(16))
+    draft = root / TMP / f"{STORE_FILE}.{identity.store_id}"
+    draft.write_bytes(msgspec.json.encode(identity) + b"\n")
+    try:
+        os.link(draft, root / STORE_FILE)
+    except FileExistsError:
+        return read_identity(root) or identity
+    finally:
+        draft.unlink()
+    return identity
+
+
+@contextlib.contextmanager
+def explained(root: Path) -> Iterator[None]:
+    """Turn what the system says about the store's disk into a ``StoreError`` with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            28: "free some space and run the command again",
+            122: "raise the quota and run the command again",
+            30: "remount it writable, or give another --store",
+            13: "give a --store that you may write to",
+            1: "give a --store that you may write to",
+        }.get(error.errno or 0, "check that the store is mounted and writable")
+        raise StoreError(f"store {root}: {error.strerror or error}", advice=advice) from error

@@ -1,0 +1,100 @@
+"""Make a staged bundle visible: everything durable first, then one rename that replaces nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from tezzeret_cli.bundle.canonical import canonical
+from tezzeret_cli.bundle.read import MANIFEST
+from tezzeret_cli.bundle.version import Version, next_version
+from tezzeret_cli.model.manifest import Manifest
+from tezzeret_cli.store.catalogue import Catalogue
+from tezzeret_cli.store.layout import Store, explained
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def publish(store: Store, staged: Path, draft: Manifest) -> Manifest:
+    """Publish the folder ``staged`` and return its manifest with the version it got.
+
+    ``draft`` is the manifest but for its version, which is decided here under the store's lock. When
+    this returns the bundle is durable; when it raises, ``staged`` is where it was and no reader sees
+    anything. Raises ``StoreError`` and ``StoreLockedError``.
+    """
+    with store.publishing(), explained(store.root):
+        newest = Catalogue(store.root, {draft.blueprint_id}).newest(draft.blueprint_id, draft.lineage)
+        version = next_version(newest, draft)
+        while True:
+            manifest = msgspec.structs.replace(draft, version=str(version))
+            write_manifest(staged, manifest)
+            sync_tree(staged)
+            target = store.bundle(draft.blueprint_id, str(version))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync_folder(target.parent.parent)
+            try:
+                rename_no_replace(staged, target)
+            except FileExistsError:
+                version = Version(version.major, version.minor, version.patch + 1, version.lineage)
+                continue
+            sync_folder(target.parent)
+            return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json`` by rename, so that it is whole wherever it is."""
+    draft = folder / f".{MANIFEST}"
+    draft.write_bytes(canonical(manifest))
+    draft.replace(folder / MANIFEST)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make every file and folder below ``folder`` durable, the deepest first."""
+    for directory, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            _sync(Path(directory) / name, os.O_RDONLY)
+        sync_folder(Path(directory))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder durable."""
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_no_replace(source: Path, target: Path) -> None:
+    """Rename a folder; ``FileExistsError`` when something is at ``target``, an empty folder included.
+
+    Where the filesystem knows no such rename, a plain one, which refuses a folder with content.
+    """
+    done = _libc.renameat2(
+        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
+    )
+    if done == 0:
+        return
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        source.rename(target)
+        return
+    raise OSError(number, os.strerror(number), str(source))
+
+
+def discard(folder: Path) -> None:
+    """Remove a staging folder, whatever is left of it."""
+    shutil.rmtree(folder, ignore_errors=True)
