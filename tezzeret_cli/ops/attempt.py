@@ -1,0 +1,279 @@
+"""One job's way from request to published bundle, as a small state machine over worker endings.
+
+It decides; ``job_loop`` starts the tasks it asks for. The order is: build, prove, publish. Whatever
+goes wrong with the compiled bundle leads to a fallback bundle, if eager itself runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import shutil
+import time
+
+import msgspec
+
+import tezzeret_cli
+from tezzeret_cli.bundle.canonical import guard_digest
+from tezzeret_cli.bundle.version import lineage
+from tezzeret_cli.errors import WorkerError
+from tezzeret_cli.model.build import (
+    BuildRefused,
+    BuildRequest,
+    BuildResult,
+    ProofRequest,
+    ProofResult,
+    WorkerReply,
+)
+from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.manifest import FORMAT, Manifest, Reason, Toolchain
+from tezzeret_cli.model.report import JobReport, Status
+from tezzeret_cli.ops.environment import Environments
+from tezzeret_cli.store.layout import Store
+from tezzeret_cli.store.publish import publish, write_manifest
+from tezzeret_cli.store.seal import seal_files
+from tezzeret_cli.store.staging import Staging
+from tezzeret_cli.worker.task import (
+    Cancelled,
+    Crashed,
+    Ending,
+    Limits,
+    OutOfMemory,
+    Raised,
+    Returned,
+    Task,
+    TimedOut,
+)
+
+BUILD = "tezzeret_cli.worker.build:build"
+PROVE = "tezzeret_cli.worker.prove:prove"
+LOG = "compile.log"
+TENSORS = "tensors.safetensors"
+_NO_LINEAGE = "0.0.0+unpublished"
+
+
+class AttemptOptions(msgspec.Struct, frozen=True):
+    """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it."""
+
+    proof_timeout_s: float
+    repeat: int
+    compiler: str
+
+
+class Attempt:
+    """``task`` is what to run next, until ``report`` says how the job ended."""
+
+    def __init__(
+        self,
+        number: int,
+        job: Job,
+        store: Store,
+        staging: Staging,
+        environments: Environments,
+        options: AttemptOptions,
+    ) -> None:
+        self.number = number
+        self.job = job
+        self.report: JobReport | None = None
+        self._store = store
+        self._environments = environments
+        self._options = options
+        self._started = time.monotonic()
+        self._staged = staging.folder(f"{number}-{job.blueprint_id}")
+        self._scratch = environments.scratch(number)
+        self._log = self._scratch / LOG
+        self._reason: Reason | None = None
+        self._result: BuildResult | None = None
+        self._draft: Manifest | None = None
+        self._compile_ms = 0.0
+        self.task = self._build_task(compile=True)
+
+    def ended(self, ending: Ending) -> None:
+        """Take the ending of ``task``: afterwards there is a new ``task`` or a ``report``."""
+        if isinstance(ending, Cancelled):
+            self._finish(Status.FAILED, "interrupted", "interrupted")
+        elif self.task.entry == BUILD:
+            self._built(ending)
+        else:
+            self._proved(ending)
+
+    def close(self) -> None:
+        """Remove what the attempt left in staging and scratch."""
+        shutil.rmtree(self._staged, ignore_errors=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _build_task(self, *, compile: bool) -> Task:
+        strategy = self.job.strategy
+        request = BuildRequest(self.job, str(self._staged), str(self._scratch), compile)
+        return Task(
+            id=self.number,
+            entry=BUILD,
+            payload=msgspec.msgpack.encode(request),
+            limits=Limits(strategy.timeout_s, strategy.memory_bytes),
+            workdir=str(self._scratch),
+            log=str(self._log),
+            env=self._environments.build(self._scratch),
+        )
+
+    def _proof_task(self) -> Task:
+        request = ProofRequest(str(self._staged), str(self._scratch), self._options.repeat)
+        return Task(
+            id=self.number,
+            entry=PROVE,
+            payload=msgspec.msgpack.encode(request),
+            limits=Limits(self._options.proof_timeout_s, self.job.strategy.memory_bytes),
+            workdir=str(self._scratch),
+            log=str(self._log),
+            fresh=True,
+            env=self._environments.proof(self._scratch),
+        )
+
+    def _built(self, ending: Ending) -> None:
+        reply = _reply(ending)
+        self._compile_ms = (time.monotonic() - self._started) * 1e3
+        if isinstance(reply, BuildRefused):
+            self._finish(Status.FAILED, reply.reason.kind, self._both(reply.reason.message))
+        elif isinstance(reply, BuildResult):
+            self._result = reply
+            self._reason = self._reason or reply.reason
+            self._stage(reply, self._reason)
+        else:
+            reason = reply if isinstance(reply, Reason) else Reason("internal", "an unexpected answer", False)
+            if self._reason is not None:
+                self._finish(Status.FAILED, reason.kind, self._both(f"eager itself: {reason.message}"))
+            else:
+                self._reason = reason
+                self._clear_staged()
+                self.task = self._build_task(compile=False)
+
+    def _both(self, message: str) -> str:
+        return f"{self._reason.message}; {message}" if self._reason else message
+
+    def _clear_staged(self) -> None:
+        shutil.rmtree(self._staged, ignore_errors=True)
+        self._staged.mkdir()
+
+    def _stage(self, result: BuildResult, reason: Reason | None) -> None:
+        """Seal the payload and write a manifest without version, for the proof to load."""
+        payload = [TENSORS] if reason else list(result.payload)
+        if self._log.exists():
+            shutil.copyfile(self._log, self._staged / LOG)
+            payload.append(LOG)
+        try:
+            files = seal_files(self._staged, payload)
+        except WorkerError as error:
+            self._finish(Status.FAILED, "internal", error.message)
+            return
+        variants = () if reason else result.variants
+        guards = () if reason else result.guard_spec
+        assert result.target is not None
+        self._draft = Manifest(
+            format=FORMAT,
+            blueprint_id=self.job.blueprint_id,
+            version=_NO_LINEAGE,
+            lineage=lineage(self.job.parameters, result.target),
+            descriptor=self.job.descriptor,
+            parameters=self.job.parameters,
+            factory=self.job.factory,
+            job_key=self.job.key,
+            key_factors=self.job.key_factors,
+            toolchain=Toolchain(
+                tool=tezzeret_cli.__version__,
+                torch=result.torch,
+                compiler=self._options.compiler,
+                python=platform.python_version(),
+            ),
+            target=result.target,
+            compile_strategy=self.job.strategy.name,
+            eager_fallback=reason is not None,
+            reason=reason,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            slots=result.slots,
+            modules=result.modules,
+            variants=variants,
+            guard_spec=guards,
+            guard_spec_summary=() if reason else result.guard_spec_summary,
+            guard_digest=guard_digest(guards),
+            files=files,
+            compile_ms=round(self._compile_ms, 3),
+            tags=self.job.tags,
+            notes=result.notes,
+        )
+        write_manifest(self._staged, self._draft)
+        self.task = self._proof_task()
+
+    def _proved(self, ending: Ending) -> None:
+        assert self._result is not None
+        assert self._draft is not None
+        reply = _reply(ending)
+        failure = reply.reason if isinstance(reply, ProofResult) else reply
+        if isinstance(failure, Reason):
+            if self._draft.eager_fallback:
+                self._finish(Status.FAILED, failure.kind, self._both(f"its bundle: {failure.message}"))
+            else:
+                kind = f"proof_{failure.kind}" if not isinstance(reply, ProofResult) else failure.kind
+                self._reason = Reason(kind, f"the proof failed: {failure.message}", failure.deterministic)
+                self._stage(self._result, self._reason)
+            return
+        assert isinstance(reply, ProofResult)
+        timing = reply.timing
+        draft = msgspec.structs.replace(
+            self._draft,
+            timing=timing,
+            prewarm_ms=timing.load_ms + timing.first_forward_ms + timing.first_backward_ms if timing else 0.0,
+            prewarm_samples=reply.samples,
+        )
+        manifest = publish(self._store, self._staged, draft)
+        status = Status.FALLBACK if manifest.eager_fallback else Status.COMPILED
+        reason = self._reason
+        self._finish(status, reason.kind if reason else None, reason.message if reason else None, manifest)
+
+    def _finish(
+        self, status: Status, kind: str | None, message: str | None, manifest: Manifest | None = None
+    ) -> None:
+        job = self.job
+        timing = manifest.timing if manifest else None
+        bundle = self._store.bundle(job.blueprint_id, manifest.version) if manifest else None
+        self.report = JobReport(
+            blueprint_id=job.blueprint_id,
+            name=job.descriptor.name,
+            version=manifest.version if manifest else None,
+            status=status,
+            strategy=job.strategy.name,
+            duration_ms=round((time.monotonic() - self._started) * 1e3, 3),
+            eager_fallback=manifest.eager_fallback if manifest else False,
+            reason=message,
+            reason_kind=kind,
+            bundle=bundle.relative_to(self._store.root).as_posix() if bundle else None,
+            quarantine_only=job.descriptor.quarantine_only,
+            prewarm_p50_ms=timing.p50_ms if timing else None,
+            prewarm_p95_ms=timing.p95_ms if timing else None,
+            notes=manifest.notes if manifest else (),
+        )
+
+
+def _reply(ending: Ending) -> WorkerReply | Reason:
+    """The worker's answer, or why there is none."""
+    match ending:
+        case Returned(result):
+            try:
+                return msgspec.msgpack.decode(result, type=WorkerReply)
+            except msgspec.MsgspecError as error:
+                return Reason("internal", f"the worker's answer does not decode: {error}", False)
+        case Raised(kind, message, _):
+            return Reason("internal", f"the worker raised {kind}: {_line(message)}", False)
+        case Crashed(signal=number, status=status):
+            how = f"signal {number}" if number is not None else f"exit status {status}"
+            return Reason("crash", f"the worker crashed ({how})", False)
+        case TimedOut(after_s):
+            return Reason("timeout", f"not done after {after_s:g} s", False)
+        case OutOfMemory(peak, limit):
+            return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
+        case Cancelled():
+            return Reason("interrupted", "interrupted", False)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+

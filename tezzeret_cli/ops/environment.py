@@ -1,0 +1,59 @@
+"""The environments of the worker processes; the forge's own is never changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from tezzeret_cli.keys import HostFacts
+
+_PASSED_TO_PROOF = ("LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+
+
+class Environments:
+    """Folders and variables for one run.
+
+    Compiled headers are shared by all runs with the same torch and target; everything else of a job is
+    in its own scratch folder.
+    """
+
+    def __init__(self, inherited: Mapping[str, str], cache: Path, run: str, facts: HostFacts) -> None:
+        self._inherited = dict(inherited)
+        self._shared = cache / "inductor" / f"{facts.torch}-{facts.isa}"
+        self._scratch = cache / "scratch" / run
+        (self._shared / "tmp").mkdir(parents=True, exist_ok=True)
+        self._scratch.mkdir(parents=True)
+
+    def scratch(self, number: int) -> Path:
+        """A new, empty scratch folder for one job."""
+        folder = self._scratch / str(number)
+        folder.mkdir()
+        return folder
+
+    def zygote(self) -> dict[str, str]:
+        """The whole environment of the warm process."""
+        return self._inherited | {
+            "TMPDIR": str(self._shared / "tmp"),
+            "TORCHINDUCTOR_CACHE_DIR": str(self._shared / "cache"),
+            "OPENBLAS_NUM_THREADS": "1",
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+
+    def build(self, scratch: Path) -> dict[str, str]:
+        """What a build has over the warm process: caches of its own, so that no job reads what another
+        one wrote."""
+        return {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "cache"), "TRITON_CACHE_DIR": str(scratch / "triton")}
+
+    def proof(self, scratch: Path) -> dict[str, str]:
+        """The whole environment of a proof: a consumer without compiler, with an empty cache."""
+        kept = {name: self._inherited[name] for name in _PASSED_TO_PROOF if name in self._inherited}
+        return kept | {
+            "PATH": "",
+            "HOME": str(scratch),
+            "TORCHINDUCTOR_CACHE_DIR": str(scratch / "no-cache"),
+        }
+
+    def close(self) -> None:
+        """Remove the run's scratch folders."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
