@@ -1,0 +1,102 @@
+"""``tezzeret compile``: flags become options, the operation runs, its report is shown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATH]...",
+        help="Descriptor files, folders of them, or - for standard input. Default: the built-in catalogue.",
+    ),
+]
+
+
+def compile_command(
+    paths: Paths = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where bundles are published. [env: TEZZERET_STORE]"),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How hard to compile. [default: standard]")
+    ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Only blueprints whose id or name matches; repeatable."),
+    ] = None,
+    tier: Annotated[str | None, typer.Option(metavar="TIER", help="Only blueprints of this tier.")] = None,
+    stage: Annotated[int | None, typer.Option(metavar="N", help="Only blueprints of this stage.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Value of a parameter, for all that have it or for one (BP023.layers=2); repeatable.",
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Compile profile (TOML): shapes, factories and more.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cpu]")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", metavar="N", help="Jobs at once. [default: cores, as memory allows]"),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Time for one build. [default: the strategy's]")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory for one build. [default: the strategy's]")
+    ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compile what is unchanged, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what changed for each job.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Let quarantine-only blueprints count for the exit code.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv also tracebacks.")
+    ] = 0,
+) -> None:
+    """Compile blueprints into bundles; what is unchanged is skipped.
+
+    Exit codes: 0 all done, 1 a job failed, 2 bad input, 3 done with eager fallbacks, 130 interrupted.
+    """
+    from tezzeret_cli.cli.compile_run import Flags, run
+
+    flags = Flags(
+        paths=tuple(paths or ()),
+        settings={
+            "store": store,
+            "strategy": strategy,
+            "profile": profile,
+            "device": device,
+            "jobs": jobs,
+            "timeout_s": timeout,
+            "memory": memory,
+            "cache": cache,
+        },
+        select=tuple(select or ()),
+        tier=tier,
+        stage=stage,
+        parameters=tuple(param or ()),
+        force=force,
+        dry_run=dry_run,
+        explain=explain,
+        strict=strict,
+        json=json_output,
+        quiet=quiet,
+        verbosity=verbose,
+    )
+    raise typer.Exit(run(flags))

@@ -1,0 +1,65 @@
+"""Observers for pipes, logs and ``--quiet``."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+from tezzeret_cli.model.events import Event, JobFinished, JobStage, Notice, RunFinished, RunStarted
+from tezzeret_cli.model.report import Status
+from tezzeret_cli.telemetry.text import HEADINGS, LEVELS, clean, counts_line, job_line, row, seconds
+
+
+class SilentObserver:
+    """Shows nothing."""
+
+    def on_event(self, event: Event) -> None:
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class PlainObserver(SilentObserver):
+    """One line for each finished job on ``stream``, and a table of tab-separated rows on ``table``."""
+
+    def __init__(self, stream: TextIO, table: TextIO | None, verbosity: int) -> None:
+        self._stream = stream
+        self._table = table
+        self._verbosity = verbosity
+        self._total = 0
+        self._finished = 0
+        self._started = time.monotonic()
+
+    def on_event(self, event: Event) -> None:
+        match event:
+            case RunStarted(_, total, cached, workers):
+                self._total = total
+                self._say(f"{total} jobs, {cached} already done, {workers} at once")
+            case JobFinished(_, report):
+                self._finished += 1
+                if report.status is not Status.CACHED or self._verbosity:
+                    self._say(f"[{self._finished}/{self._total}] {job_line(report)}")
+            case JobStage(number, stage) if self._verbosity > 1:
+                self._say(f"job {number}: {clean(stage)}")
+            case Notice(level, message) if LEVELS.get(level, 0) <= self._verbosity:
+                self._say(f"{level}: {clean(message)}" if level == "warning" else clean(message))
+            case RunFinished(report):
+                if self._table is not None:
+                    lines = ["\t".join(HEADINGS), *("\t".join(row(job)) for job in report.jobs)]
+                    self._table.write("\n".join(lines) + "\n")
+                    self._table.flush()
+                elapsed = seconds((time.monotonic() - self._started) * 1e3)
+                self._say(f"{counts_line(report)}, in {elapsed}")
+            case _:
+                return
+
+    def _say(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()

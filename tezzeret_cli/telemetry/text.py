@@ -1,0 +1,63 @@
+"""Words for events: the same on a terminal and in a log. Nothing here writes control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tezzeret_cli.model.report import JobReport, Report, Status
+
+LEVELS = {"warning": 0, "info": 0, "debug": 1}
+"""The verbosity from which a notice is shown."""
+
+
+def clean(text: str) -> str:
+    """``text`` in one line, without control or format characters: it may come from a hostile module."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def seconds(milliseconds: float) -> str:
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    total = milliseconds / 1000
+    return f"{total:.1f} s" if total < 60 else f"{int(total // 60)} min {int(total % 60):02d} s"
+
+
+def job_line(report: JobReport) -> str:
+    """One finished job: who, how it ended, how long it took, and why."""
+    parts = [f"{clean(report.blueprint_id)} {clean(report.name)}: {report.status.value}"]
+    if report.version:
+        parts.append(report.version)
+    if report.duration_ms:
+        parts.append(f"in {seconds(report.duration_ms)}")
+    line = " ".join(parts)
+    return f"{line} ({clean(report.reason)})" if report.reason else line
+
+
+def counts_line(report: Report) -> str:
+    """The totals, without those that are zero."""
+    counts = [f"{count} {name}" for name, count in report.counts.items() if count]
+    return ", ".join(counts) or "nothing to do"
+
+
+def row(report: JobReport) -> tuple[str, ...]:
+    """A job in the summary table; ``HEADINGS`` are its columns."""
+    step = f"{report.prewarm_p50_ms:.2f}" if report.prewarm_p50_ms is not None else ""
+    took = seconds(report.duration_ms) if report.duration_ms else ""
+    version = report.version or ""
+    return (
+        clean(report.blueprint_id),
+        clean(report.name),
+        report.status.value,
+        version,
+        took,
+        step,
+        clean(report.reason or ""),
+    )
+
+
+HEADINGS = ("id", "name", "status", "version", "took", "step ms", "reason")
+
+
+def worth_telling(reports: Sequence[JobReport]) -> list[JobReport]:
+    """The jobs that a person should read about: everything that is not simply there."""
+    return [report for report in reports if report.status not in (Status.COMPILED, Status.CACHED)]
