@@ -25,7 +25,8 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``jobs`` 0 means as many as cores and memory allow. ``timeout_s`` and ``memory`` (bytes) of
-    ``None`` are the strategy's own."""
+    ``None`` are the strategy's own. ``eager_timeout_s`` is what building the module, and then one eager
+    step of it, may take."""
 
     store: str | None = None
     strategy: str = "standard"
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: float | None = None
     memory: int | None = None
     proof_timeout_s: float = 120.0
+    eager_timeout_s: float = 30.0
     prewarm_repeat: int = 20
     cache: str = ""
     profile: str | None = None
@@ -96,7 +98,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _convert(name: str, value: Any, where: str) -> Any:
     if name == "memory" and isinstance(value, str):
         return parse_size(value, where)
-    kinds = {"jobs": int, "prewarm_repeat": int, "memory": int, "timeout_s": float, "proof_timeout_s": float}
+    kinds = {"jobs": int, "prewarm_repeat": int, "memory": int, "timeout_s": float, "proof_timeout_s": float, "eager_timeout_s": float}
     kind = kinds.get(name, str)
     try:
         converted = msgspec.convert(value, kind, strict=False)

@@ -69,6 +69,7 @@ def run(flags: Flags) -> int:
         explain=flags.explain,
         dry_run=flags.dry_run,
         proof_timeout_s=settings.proof_timeout_s,
+        eager_timeout_s=settings.eager_timeout_s,
         repeat=settings.prewarm_repeat,
         cache=settings.cache,
     )

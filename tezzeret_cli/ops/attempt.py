@@ -51,11 +51,15 @@ LOG = "compile.log"
 TENSORS = "tensors.safetensors"
 _NO_LINEAGE = "0.0.0+unpublished"
 
+EAGER_STAGES = ("construct", "eager")
+"""Stages of a build in which only the module's own code runs: what ends here ends in eager too."""
+
 
 class AttemptOptions(msgspec.Struct, frozen=True):
     """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it."""
 
     proof_timeout_s: float
+    eager_timeout_s: float
     repeat: int
     compiler: str
 
@@ -75,6 +79,7 @@ class Attempt:
         self.number = number
         self.job = job
         self.report: JobReport | None = None
+        self.stage = ""
         self._store = store
         self._environments = environments
         self._options = options
@@ -109,7 +114,11 @@ class Attempt:
             id=self.number,
             entry=BUILD,
             payload=msgspec.msgpack.encode(request),
-            limits=Limits(strategy.timeout_s, strategy.memory_bytes),
+            limits=Limits(
+                strategy.timeout_s,
+                strategy.memory_bytes,
+                stages=dict.fromkeys(EAGER_STAGES, self._options.eager_timeout_s),
+            ),
             workdir=str(self._scratch),
             log=str(self._log),
             env=self._environments.build(self._scratch),
@@ -139,8 +148,10 @@ class Attempt:
             self._stage(reply, self._reason)
         else:
             reason = reply if isinstance(reply, Reason) else Reason("internal", "an unexpected answer", False)
-            if self._reason is not None:
+            if self.stage in EAGER_STAGES:
                 self._finish(Status.FAILED, reason.kind, self._both(f"eager itself: {reason.message}"))
+            elif self._reason is not None:
+                self._finish(Status.FAILED, reason.kind, self._both(reason.message))
             else:
                 self._reason = reason
                 self._clear_staged()

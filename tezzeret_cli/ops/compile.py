@@ -39,6 +39,7 @@ class CompileOptions(msgspec.Struct, frozen=True):
     explain: bool = False
     dry_run: bool = False
     proof_timeout_s: float = 120.0
+    eager_timeout_s: float = 30.0
     repeat: int = 20
     cache: str = ""
 
@@ -109,7 +110,12 @@ def _run(
         observer.on_event(Notice("debug", f"removed the staging folder of a dead run: {name}"))
     staging = Staging(store)
     environments = Environments(environment, Path(options.cache), secrets.token_hex(8), facts)
-    attempt_options = AttemptOptions(options.proof_timeout_s, options.repeat, facts.compiler)
+    attempt_options = AttemptOptions(
+        proof_timeout_s=options.proof_timeout_s,
+        eager_timeout_s=options.eager_timeout_s,
+        repeat=options.repeat,
+        compiler=facts.compiler,
+    )
 
     def make_attempt(number: int, job: Job) -> Attempt:
         return Attempt(number, job, store, staging, environments, attempt_options)

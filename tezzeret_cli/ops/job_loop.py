@@ -46,6 +46,7 @@ class JobLoop:
                     return reports
                 for event in self._runner.wait(POLL_S):
                     if isinstance(event, TaskStage):
+                        self._running[event.task].stage = event.stage
                         self._observer.on_event(JobStage(event.task, event.stage))
                     else:
                         self._advance(event, reports)

@@ -28,7 +28,7 @@ from tezzeret_cli.model.manifest import (
     TreeKind,
 )
 from tezzeret_cli.worker import private
-from tezzeret_cli.worker.subject import Subject, fresh_inputs, unflatten_arguments
+from tezzeret_cli.worker.subject import Subject, fresh_inputs, python_state, unflatten_arguments
 from tezzeret_cli.worker.unsupported import Unsupported
 
 
@@ -75,10 +75,15 @@ def capture(
     inputs = fresh_inputs(example, device)
     args = unflatten_arguments(arguments, inputs)
     dynamic = [(t, 0, batch.min, batch.max) for t in batch_inputs(inputs)] if batch else []
+    before = python_state(subject.module)
     try:
         trace = private.trace(subject.module, args, backward=backward, dynamic=dynamic)
     except private.SPECIALISATION_ERRORS as error:
         raise Specialised(_violation(str(error))) from error
+    after = python_state(subject.module)
+    if before != after:
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        raise Unsupported(f"it changes its own attribute {changed[0]!r}, which a compiled graph cannot carry")
     if trace.unsupported:
         raise Unsupported(f"it cannot be reproduced outside autograd: {trace.unsupported}")
     output, leaves = _describe_value(trace, inputs, subject.tensors)

@@ -100,6 +100,7 @@ class _Watch:
         self._output = output
         self._child = child
         self._deadline = started + task.limits.timeout_s
+        self._stage_deadline: tuple[float, float] | None = None
         self._buffer = Buffer(task.limits.result_bytes + (1 << 16))
         self._answer: Ending | None = None
         self._log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -127,6 +128,8 @@ class _Watch:
                     return self._verdict(status)
                 if now >= self._deadline:
                     return TimedOut(self._task.limits.timeout_s)
+                if self._stage_deadline is not None and now >= self._stage_deadline[0]:
+                    return TimedOut(self._stage_deadline[1])
                 if now >= next_look:
                     next_look = now + POLL_S
                     self.peak = max(self.peak, process.tree_bytes(os.getpid()))
@@ -159,6 +162,8 @@ class _Watch:
     def _take(self, data: bytes) -> None:
         frame = msgspec.msgpack.decode(data, type=TaskFrame)
         if isinstance(frame, StageFrame):
+            allowed = self._task.limits.stages.get(frame.stage)
+            self._stage_deadline = None if allowed is None else (time.monotonic() + allowed, allowed)
             send(self._report, StageFrame(frame.stage[:STAGE_LIMIT]))
         elif isinstance(frame, AnswerFrame) and isinstance(frame.ending, Returned | Raised):
             self._answer = frame.ending

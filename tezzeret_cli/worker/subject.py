@@ -57,6 +57,33 @@ class Subject:
                 tensor.grad = None
 
 
+_OWN_STATE = frozenset({"_parameters", "_modules", "training"})
+
+
+def python_state(module: nn.Module) -> dict[str, object]:
+    """What a forward pass could change in the module besides the values of its tensors.
+
+    Containers are described by their contents, tensors and everything else by identity. A compiled
+    graph carries none of it, so a module that changes it cannot be served compiled.
+    """
+    return {
+        f"{prefix}.{name}" if prefix else name: _described(value, 0)
+        for prefix, child in module.named_modules()
+        for name, value in vars(child).items()
+        if name not in _OWN_STATE
+    }
+
+
+def _described(value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if isinstance(value, dict) and depth < 4:
+        return [(_described(k, depth + 1), _described(v, depth + 1)) for k, v in value.items()]
+    if isinstance(value, list | tuple | set | frozenset) and depth < 4:
+        return [type(value).__name__, *(_described(item, depth + 1) for item in value)]
+    return id(value)
+
+
 def _slots(module: nn.Module) -> Iterator[tuple[TensorSlot, Tensor]]:
     for name, parameter in module.named_parameters(remove_duplicate=False):
         yield _slot(name, parameter, is_parameter=True, persistent=True), parameter

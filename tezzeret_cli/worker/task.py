@@ -13,11 +13,15 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Wall-clock seconds, resident bytes of the whole process tree, bytes of the answer."""
+    """Wall-clock seconds, private bytes of the whole process tree, bytes of the answer.
+
+    ``stages`` gives some stages a shorter time of their own, counted from when they are announced.
+    """
 
     timeout_s: float
     memory_bytes: int
     result_bytes: int = 16 << 20
+    stages: dict[str, float] = {}
 
 
 class Task(msgspec.Struct, frozen=True):
