@@ -122,6 +122,7 @@ class _Plan:
             zip((node.name for node in self._placeholders), self._capture.sources, strict=True)
         )
         _set_outputs(self._forward, [*self.results, *self.saved])
+        private.keep_output_strides(self._forward)
         _drop_unused_tensors(self._forward)
         graph, _ = tensor_inputs_only(self._forward)
         names = [node.name for node in graph.graph.find_nodes(op="placeholder")]

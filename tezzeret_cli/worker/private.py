@@ -227,6 +227,16 @@ def compile_library(
     return [Path(file) for file in compiled.filename if isinstance(file, str)]
 
 
+def keep_output_strides(graph: GraphModule) -> None:
+    """Have inductor give every output the strides it was traced with.
+
+    It would otherwise lay out saved values as suits the forward graph, while the backward graph is
+    compiled for the traced strides.
+    """
+    (output,) = graph.graph.find_nodes(op="output")
+    output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
+
+
 def supported_options(patch: dict[str, Any]) -> dict[str, Any]:
     """The entries of ``patch`` that this torch release knows."""
     known = torch._inductor.config.get_config_copy()

@@ -57,7 +57,7 @@ class Subject:
                 tensor.grad = None
 
 
-_OWN_STATE = frozenset({"_parameters", "_modules", "training"})
+_OWN_STATE = frozenset({"_parameters", "_modules", "training", "_is_torch_compile", "_compiled_call_impl"})
 
 
 def python_state(module: nn.Module) -> dict[str, object]:
