@@ -123,7 +123,9 @@ def _files(path: Path) -> list[Path]:
         Path(folder) / name for folder, _, names in os.walk(path) for name in names if name.endswith(SUFFIXES)
     ]
     if not files:
-        raise InputError(f"{path}: no descriptor in this folder", advice=f"expected {', '.join(SUFFIXES)} files")
+        raise InputError(
+            f"{path}: no descriptor in this folder", advice=f"expected {', '.join(SUFFIXES)} files"
+        )
     return sorted(files)
 
 
@@ -199,7 +201,9 @@ def _check(source: str, descriptor: Descriptor) -> None:
     if not descriptor.name.strip():
         raise InputError(f"{source}: name: {blueprint_id} has none", advice="name the blueprint")
     if not math.isfinite(descriptor.risk):
-        raise InputError(f"{source}: risk: {descriptor.risk} of {blueprint_id}", advice="give a finite number")
+        raise InputError(
+            f"{source}: risk: {descriptor.risk} of {blueprint_id}", advice="give a finite number"
+        )
     for name, bounds in descriptor.allowed_parameters.items():
         where = f"{source}: allowed_parameters.{name} of {blueprint_id}"
         if not math.isfinite(bounds.min_value) or not math.isfinite(bounds.max_value):

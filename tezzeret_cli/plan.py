@@ -98,7 +98,9 @@ def _override(text: str) -> tuple[str | None, str, float, str]:
     except ValueError:
         number = math.nan
     if not equals or not name or math.isnan(number):
-        raise InputError(f"--param {text}: not NAME=NUMBER", advice="write it like layers=2 or BP023.layers=2")
+        raise InputError(
+            f"--param {text}: not NAME=NUMBER", advice="write it like layers=2 or BP023.layers=2"
+        )
     return (glob if dot else None), name, number, text
 
 

@@ -79,14 +79,17 @@ def unused_rules(profile: Profile, descriptors: Sequence[Descriptor]) -> list[st
 
 def _check(where: str, rule: Rule) -> None:
     if rule.dtype is not None and rule.dtype not in DTYPES:
-        raise InputError(f"{where}: dtype: {rule.dtype!r} is unknown", advice=f"use one of {', '.join(DTYPES)}")
+        raise InputError(
+            f"{where}: dtype: {rule.dtype!r} is unknown", advice=f"use one of {', '.join(DTYPES)}"
+        )
     if rule.batch is True:
         raise InputError(f"{where}: batch: true says nothing", advice="give [smallest, largest] or false")
     if isinstance(rule.batch, list) and not (
         len(rule.batch) == 2 and 1 <= rule.batch[0] <= rule.batch[1] and rule.batch[1] >= 2
     ):
         raise InputError(
-            f"{where}: batch: {rule.batch} is not a range", advice="give [smallest, largest] with 1 <= smallest"
+            f"{where}: batch: {rule.batch} is not a range",
+            advice="give [smallest, largest] with 1 <= smallest",
         )
     for example in rule.shapes or ():
         if not example or any(size < 0 for shape in example for size in shape):

@@ -98,7 +98,14 @@ def _read(path: Path) -> dict[str, Any]:
 def _convert(name: str, value: Any, where: str) -> Any:
     if name == "memory" and isinstance(value, str):
         return parse_size(value, where)
-    kinds = {"jobs": int, "prewarm_repeat": int, "memory": int, "timeout_s": float, "proof_timeout_s": float, "eager_timeout_s": float}
+    kinds = {
+        "jobs": int,
+        "prewarm_repeat": int,
+        "memory": int,
+        "timeout_s": float,
+        "proof_timeout_s": float,
+        "eager_timeout_s": float,
+    }
     kind = kinds.get(name, str)
     try:
         converted = msgspec.convert(value, kind, strict=False)

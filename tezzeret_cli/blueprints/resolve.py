@@ -86,7 +86,9 @@ def _with_helpers(name: str) -> list[str]:
             continue
         found.append(current)
         for node in ast.walk(ast.parse((_OWN / current).read_bytes())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tezzeret_cli.blueprints."):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "tezzeret_cli.blueprints."
+            ):
                 waiting.append(f"{(node.module or '').rpartition('.')[2]}.py")
     return sorted(found)
 

@@ -98,7 +98,9 @@ def _checked(bundle: Path, entry: FileEntry) -> bytes:
         raise DamagedBundleError(f"{bundle}: {entry.path} claims an impossible size")
     data = _read_regular(bundle / entry.path, entry.stored_size)
     if len(data) != entry.stored_size:
-        raise DamagedBundleError(f"{bundle / entry.path}: {len(data)} bytes where {entry.stored_size} are listed")
+        raise DamagedBundleError(
+            f"{bundle / entry.path}: {len(data)} bytes where {entry.stored_size} are listed"
+        )
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise DamagedBundleError(f"{bundle / entry.path}: its sha256 differs from the manifest")
     return data

@@ -286,5 +286,3 @@ def _reply(ending: Ending) -> WorkerReply | Reason:
 
 def _line(text: str) -> str:
     return " ".join(text.split())[:300]
-
-

@@ -80,7 +80,9 @@ def compile_blueprints(
         reports |= {number: _planned(job) for number, job in pending}
     elif pending:
         assert isinstance(store, Store)
-        made, stopped = _run(pending, store, facts, options, workers, environment, make_runner, observer, on_start)
+        made, stopped = _run(
+            pending, store, facts, options, workers, environment, make_runner, observer, on_start
+        )
         reports |= made
     ordered = tuple(reports.get(number) or _not_started(job) for number, job in enumerate(jobs))
     counts = Counter(report.status.value for report in ordered)

@@ -43,7 +43,10 @@ class Environments:
     def build(self, scratch: Path) -> dict[str, str]:
         """What a build has over the warm process: caches of its own, so that no job reads what another
         one wrote."""
-        return {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "cache"), "TRITON_CACHE_DIR": str(scratch / "triton")}
+        return {
+            "TORCHINDUCTOR_CACHE_DIR": str(scratch / "cache"),
+            "TRITON_CACHE_DIR": str(scratch / "triton"),
+        }
 
     def proof(self, scratch: Path) -> dict[str, str]:
         """The whole environment of a proof: a consumer without compiler, with an empty cache."""

@@ -83,7 +83,9 @@ class TensorGuards:
             name = extent.symbols[0]
             if rest or not extent.min <= value <= extent.max:
                 guard = self.guards[position]
-                return f"{guard.name} has shape {tuple(tensors[position].shape)} instead of {_text(guard.shape)}"
+                return (
+                    f"{guard.name} has shape {tuple(tensors[position].shape)} instead of {_text(guard.shape)}"
+                )
             if values.setdefault(name, value) != value:
                 return f"{self.guards[position].name} has another batch size than the other inputs"
         for position, dim, extent in self._moving_strides:

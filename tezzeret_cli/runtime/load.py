@@ -84,7 +84,9 @@ def _device(manifest: Manifest, wanted: str | torch.device | None) -> torch.devi
         if not torch.cuda.is_available():
             reason = "it needs a CUDA device, and torch sees none"
         else:
-            device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+            device = torch.device(
+                "cuda", torch.cuda.current_device() if device.index is None else device.index
+            )
             have = ".".join(map(str, torch.cuda.get_device_capability(device)))
             if target.capability not in (None, have):
                 reason = f"it is built for compute capability {target.capability}, {device} has {have}"

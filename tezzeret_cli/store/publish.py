@@ -81,9 +81,7 @@ def rename_no_replace(source: Path, target: Path) -> None:
 
     Where the filesystem knows no such rename, a plain one, which refuses a folder with content.
     """
-    done = _libc.renameat2(
-        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
-    )
+    done = _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
     if done == 0:
         return
     number = ctypes.get_errno()

@@ -22,7 +22,14 @@ from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, Wo
 from tezzeret_cli.model.job import BatchRange, Job
 from tezzeret_cli.model.manifest import Extent, Reason, Symbolic, Target, TensorGuard, Tree, Variant
 from tezzeret_cli.worker import private, reference
-from tezzeret_cli.worker.capture import Capture, Specialised, batch_inputs, capture, symbol_ranges, tensor_guards
+from tezzeret_cli.worker.capture import (
+    Capture,
+    Specialised,
+    batch_inputs,
+    capture,
+    symbol_ranges,
+    tensor_guards,
+)
 from tezzeret_cli.worker.lower import Toolbox, lower
 from tezzeret_cli.worker.subject import SEED, Subject, example_calls, flatten_arguments
 from tezzeret_cli.worker.unsupported import Unsupported
@@ -343,7 +350,8 @@ def _fits(extents: Sequence[Extent], shape: Sequence[int]) -> bool:
         return False
     pairs = zip(extents, shape, strict=True)
     return all(
-        e.min * e.factor <= size <= e.max * e.factor if isinstance(e, Symbolic) else e == size for e, size in pairs
+        e.min * e.factor <= size <= e.max * e.factor if isinstance(e, Symbolic) else e == size
+        for e, size in pairs
     )
 
 

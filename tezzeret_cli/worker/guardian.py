@@ -16,7 +16,16 @@ from collections.abc import Callable
 import msgspec
 
 from tezzeret_cli.worker import process
-from tezzeret_cli.worker.protocol import STAGE_LIMIT, AnswerFrame, Buffer, EndFrame, StageFrame, StartRequest, TaskFrame, send
+from tezzeret_cli.worker.protocol import (
+    STAGE_LIMIT,
+    AnswerFrame,
+    Buffer,
+    EndFrame,
+    StageFrame,
+    StartRequest,
+    TaskFrame,
+    send,
+)
 from tezzeret_cli.worker.task import (
     Cancelled,
     Crashed,

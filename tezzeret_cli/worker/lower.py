@@ -257,4 +257,3 @@ def _tangent(result: int, tensor: torch.Tensor) -> Tangent:
     if any(isinstance(stride, torch.SymInt) for stride in tensor.stride()):
         raise Specialised(f"the gradient of result {result} has strides that move with the batch")
     return Tangent(result, order, tuple(strides))
-

@@ -16,7 +16,15 @@ from types import TracebackType
 import msgspec
 
 from tezzeret_cli.errors import WorkerError
-from tezzeret_cli.worker.protocol import HEADER, AnswerFrame, Buffer, EndFrame, StageFrame, StartRequest, TaskFrame
+from tezzeret_cli.worker.protocol import (
+    HEADER,
+    AnswerFrame,
+    Buffer,
+    EndFrame,
+    StageFrame,
+    StartRequest,
+    TaskFrame,
+)
 from tezzeret_cli.worker.task import Cancelled, Crashed, Task, TaskEnded, TaskEvent, TaskStage
 from tezzeret_cli.worker.zygote import READY
 

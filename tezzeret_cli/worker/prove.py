@@ -71,9 +71,7 @@ def _named(module: BundleModule) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers()
 
 
-def _check(
-    module: BundleModule, case: Case, values: Values, state: dict[str, Tensor]
-) -> tuple[float, float]:
+def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Tensor]) -> tuple[float, float]:
     """One step from the initial state, compared with eager's; forward and backward milliseconds."""
     _restore(module, state)
     module.train(case.training)
@@ -149,9 +147,7 @@ def _compare_all(
         _compare(f"{what} {index}", have, want, tolerance, where)
 
 
-def _compare(
-    what: str, found: Tensor | None, expected: Tensor | None, tolerance: float, where: str
-) -> None:
+def _compare(what: str, found: Tensor | None, expected: Tensor | None, tolerance: float, where: str) -> None:
     """Raise ``Disagreement`` unless equal up to ``tolerance`` of the largest magnitude expected."""
     if found is None or expected is None:
         if found is not expected:

@@ -61,9 +61,7 @@ def differentiable(value: Tensor | None) -> bool:
     return value is not None and value.requires_grad and value.grad_fn is not None
 
 
-def scalar_loss(
-    outputs: Sequence[Tensor | None], cotangents: Sequence[Tensor | None]
-) -> Tensor | None:
+def scalar_loss(outputs: Sequence[Tensor | None], cotangents: Sequence[Tensor | None]) -> Tensor | None:
     """A scalar whose gradient with respect to each output is its cotangent; ``None`` without any."""
     terms = [
         torch.sum(out * cotangent)

@@ -1,0 +1,28 @@
+# Two commands: `make demo` compiles the catalogue and trains from a bundle, `make test` runs all tests.
+# Both make their own environment in .venv; PYTHON chooses the interpreter (3.11 to 3.13).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= .store
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(BIN)/tezzeret compile --store $(STORE) || [ $$? -eq 3 ] || [ $$? -eq 1 ]
+	$(BIN)/python examples/train_from_bundle.py $(STORE) BP023
+
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[test,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(STORE)

@@ -1,0 +1,72 @@
+"""Sessions beyond ``make test``. Heavy ones take a size or a release as their argument."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+
+CONSTRAINTS = ("-c", "constraints.txt")
+
+
+def _install(session: nox.Session, *extras: str) -> None:
+    session.install(*CONSTRAINTS, "setuptools")
+    session.install(*CONSTRAINTS, "--no-build-isolation", "-e", f".[{','.join(extras)}]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    session.install(*CONSTRAINTS, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    _install(session, "test", "dev")
+    session.run("mypy")
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """The whole suite; further arguments go to pytest."""
+    _install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks side by side; arguments: blueprint ids, by default the whole catalogue."""
+    _install(session, "test")
+    session.run("python", "-m", "bench.load", *session.posargs)
+    session.run("python", "-m", "bench.steps", *session.posargs)
+    session.run("python", "-m", "bench.startup")
+
+
+@nox.session
+def newest_torch(session: nox.Session) -> None:
+    """Bundles across torch releases: ``nox -s newest_torch -- 2.15.0``. Installs several gigabytes."""
+    release = session.posargs[0] if session.posargs else "2.15.0"
+    session.install(f"torch=={release}", "setuptools")
+    session.install("--no-build-isolation", "-e", ".[test]")
+    session.run("python", "-m", "pytest", "tests/bundle", "tests/compat")
+
+
+@nox.session
+def proto(session: nox.Session) -> None:
+    """Generate leyline_pb2.py and the binary catalogue again."""
+    session.install("grpcio-tools==1.72.2", "setuptools<80")
+    folder = "tezzeret_cli/leyline"
+    session.run("python", "-m", "grpc_tools.protoc", f"-I{folder}", f"--python_out={folder}", "leyline.proto")
+    _install(session, "test")
+    session.run("python", "tools/make_catalogue.py")
+
+
+@nox.session
+def manual(session: nox.Session) -> None:
+    """Generate man pages and completions from the command line's definition."""
+    _install(session, "test")
+    session.run("python", "tools/make_manual.py")
