@@ -60,7 +60,8 @@ def proto(session: nox.Session) -> None:
     """Generate leyline_pb2.py and the binary catalogue again."""
     session.install("grpcio-tools==1.72.2", "setuptools<80")
     folder = "tezzeret_cli/leyline"
-    session.run("python", "-m", "grpc_tools.protoc", f"-I{folder}", f"--python_out={folder}", "leyline.proto")
+    protoc = ("python", "-m", "grpc_tools.protoc", f"-I{folder}")
+    session.run(*protoc, f"--python_out={folder}", f"--pyi_out={folder}", "leyline.proto")
     _install(session, "test")
     session.run("python", "tools/make_catalogue.py")
 

@@ -106,9 +106,9 @@ def _convert(name: str, value: Any, where: str) -> Any:
         "proof_timeout_s": float,
         "eager_timeout_s": float,
     }
-    kind = kinds.get(name, str)
+    kind: type[Any] = kinds.get(name, str)
     try:
-        converted = msgspec.convert(value, kind, strict=False)
+        converted: Any = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         raise SettingsError(f"{where}: {value!r} is not a {_KIND_NAMES[kind]}", advice="correct it") from None
     if name == "jobs" and converted < 0:

@@ -124,6 +124,8 @@ class NonLocal(nn.Module):
     "Non-local Neural Networks", 2018, over windows as in Liu et al., "Swin Transformer", 2021.
     """
 
+    hidden: Tensor
+
     def __init__(self, channels: int, window: int, size: int) -> None:
         super().__init__()
         self.window = window
@@ -157,6 +159,8 @@ def non_local_block(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 class LearnedPositional(nn.Module):
     """Adds a learned mixture of sines and cosines whose base frequency is ``frequency`` per position."""
+
+    waves: Tensor
 
     def __init__(self, width: int, length: int, frequency: float) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Blueprints that convolve images ``[batch, channels, height, width]`` or sequences ``[batch, channels, time]``."""
+"""Blueprints that convolve images ``[batch, channels, height, width]`` or sequences ``[batch, channels,
+time]``."""
 
 from __future__ import annotations
 
@@ -84,13 +85,13 @@ class DeformableConv(nn.Module):
     """
 
     TAPS = 9
+    taps: Tensor
 
     def __init__(self, channels: int, offset_groups: int) -> None:
         super().__init__()
         self.groups = offset_groups
-        self.offsets = nn.Conv2d(channels, 2 * self.TAPS * offset_groups, 3, padding=1)
+        self.offsets = nn.Conv2d(channels, 2 * self.TAPS * offset_groups, 3, padding=1, bias=False)
         nn.init.normal_(self.offsets.weight, std=0.01)
-        nn.init.zeros_(self.offsets.bias)
         self.weight = nn.Parameter(torch.randn(channels, channels, self.TAPS) / (3 * channels**0.5))
         steps = torch.arange(-1.0, 2.0)
         self.register_buffer("taps", torch.cartesian_prod(steps, steps), persistent=False)
@@ -112,7 +113,7 @@ class DeformableConv(nn.Module):
         height, width = image.shape[-2:]
         flat = image.flatten(-2)
         top, left = y.floor(), x.floor()
-        total = 0.0
+        total = torch.zeros(())
         for down in (0, 1):
             for right in (0, 1):
                 row, column = top + down, left + right

@@ -63,14 +63,16 @@ def to_json(descriptor: Descriptor) -> str:
     """Proto3 JSON in snake_case."""
     from google.protobuf import json_format
 
-    return json_format.MessageToJson(
+    text: str = json_format.MessageToJson(
         _message(descriptor), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return text
 
 
 def to_binary(descriptor: Descriptor) -> bytes:
     """One binary ``BlueprintDescriptor``."""
-    return _message(descriptor).SerializeToString(deterministic=True)
+    data: bytes = _message(descriptor).SerializeToString(deterministic=True)
+    return data
 
 
 def catalogue_to_binary(descriptors: Sequence[Descriptor]) -> bytes:
@@ -78,7 +80,8 @@ def catalogue_to_binary(descriptors: Sequence[Descriptor]) -> bytes:
     from tezzeret_cli.leyline.leyline_pb2 import BlueprintCatalogue
 
     catalogue = BlueprintCatalogue(descriptors=[_message(descriptor) for descriptor in descriptors])
-    return catalogue.SerializeToString(deterministic=True)
+    data: bytes = catalogue.SerializeToString(deterministic=True)
+    return data
 
 
 def builtin_catalogue() -> list[Descriptor]:

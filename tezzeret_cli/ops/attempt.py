@@ -268,7 +268,8 @@ def _reply(ending: Ending) -> WorkerReply | Reason:
     match ending:
         case Returned(result):
             try:
-                return msgspec.msgpack.decode(result, type=WorkerReply)
+                reply: WorkerReply = msgspec.msgpack.decode(result, type=WorkerReply)
+                return reply
             except msgspec.MsgspecError as error:
                 return Reason("internal", f"the worker's answer does not decode: {error}", False)
         case Raised(kind, message, _):

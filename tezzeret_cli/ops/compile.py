@@ -73,8 +73,8 @@ def compile_blueprints(
         for number, job in enumerate(jobs):
             observer.on_event(Notice("info", _explain(job, catalogue, number in done, options.force)))
     reports = {number: _cached(jobs[number], *found) for number, found in done.items()}
-    for number, report in reports.items():
-        observer.on_event(JobFinished(number, report))
+    for number, cached in reports.items():
+        observer.on_event(JobFinished(number, cached))
     stopped = False
     if options.dry_run:
         reports |= {number: _planned(job) for number, job in pending}
@@ -85,7 +85,7 @@ def compile_blueprints(
         )
         reports |= made
     ordered = tuple(reports.get(number) or _not_started(job) for number, job in enumerate(jobs))
-    counts = Counter(report.status.value for report in ordered)
+    counts = Counter(job.status.value for job in ordered)
     report = Report(
         schema=REPORT_SCHEMA,
         command="compile",

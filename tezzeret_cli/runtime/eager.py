@@ -36,7 +36,7 @@ class EagerModule:
             found = Resolver().resolve(manifest.descriptor, None if factory.builtin else factory.path)
             if found.digest != factory.digest:
                 raise EagerUnavailableError(
-                    f"the factory {factory.path} here is not the one that {manifest.blueprint_id} was made from"
+                    f"the factory {factory.path} here is not what {manifest.blueprint_id} was made from"
                 )
             self._module, _ = construct(factory, manifest.parameters)
         except EagerUnavailableError:

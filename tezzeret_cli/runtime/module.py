@@ -175,10 +175,12 @@ class Binding:
     ) -> Any:
         """The full check; serves the call and remembers its pattern, or ends in eager."""
         refusal = private.ambient_refusal(self.program.device.type)
-        if slots is None:
+        if refusal is None and slots is None:
             refusal = "a submodule, parameter or hook was changed"
-        reasons = [refusal] if refusal else []
-        for variant in self.program.variants if not reasons and slots is not None else ():
+        if refusal is not None or slots is None:
+            return self._run_eager(module, [refusal or ""], args, kwargs)
+        reasons: list[str] = []
+        for variant in self.program.variants:
             if variant.training is not None and not layout.mode_is(variant.training):
                 reasons.append("the module or part of it is in another mode")
                 continue

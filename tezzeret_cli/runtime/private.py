@@ -45,11 +45,11 @@ def tensor_check(
     """
     from torch._C._dynamo.guards import TensorGuards
 
-    guards = TensorGuards(
-        *tensors,
-        dynamic_dims_sizes=[list(size) for size in sizes],
-        dynamic_dims_strides=[list(stride) for stride in strides],
-    )
+    wanted: dict[str, Any] = {
+        "dynamic_dims_sizes": [list(size) for size in sizes],
+        "dynamic_dims_strides": [list(stride) for stride in strides],
+    }
+    guards = TensorGuards(*tensors, **wanted)
     check: Callable[..., bool] = guards.check
     return check
 

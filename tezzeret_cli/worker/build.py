@@ -171,7 +171,10 @@ class _Build:
         batch: BatchRange | None,
         first: int,
     ) -> tuple[list[Variant], list[TensorGuard], list[tuple[reference.Case, reference.Values]], list[str]]:
-        variants, guards, cases, texts = [], [], [], []
+        variants: list[Variant] = []
+        guards: list[TensorGuard] = []
+        cases: list[tuple[reference.Case, reference.Values]] = []
+        texts: list[str] = []
         for mode, found in self._captures(subject, tree, tensors, batch):
             number = first + len(variants)
             name = f"v{number}"

@@ -85,7 +85,7 @@ class _Plan:
         assert trace.forward is not None
         self._forward = trace.forward
         self._placeholders = self._forward.graph.find_nodes(op="placeholder")
-        outputs = _output_node(self._forward).args[0]
+        outputs = _outputs(self._forward)
         count = len(trace.results) + trace.bases
         self._kept = [
             position
@@ -133,7 +133,7 @@ class _Plan:
         graph = self._capture.trace.backward
         assert graph is not None
         self._describe_tangents(graph)
-        outputs = _output_node(graph).args[0]
+        outputs = _outputs(graph)
         pairs = [
             (node, source)
             for node, source in zip(outputs, self._capture.sources, strict=True)
@@ -186,7 +186,7 @@ def _compile(
     text = tools.staging / "graphs" / f"{variant}.{direction}.txt"
     text.write_text(graph.code, encoding="utf-8")
     inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
-    results = len(_output_node(graph).args[0])
+    results = len(_outputs(graph))
     directory = tools.scratch / f"{variant}.{direction}"
     directory.mkdir(parents=True)
     files = private.compile_library(
@@ -218,6 +218,11 @@ def _install(files: Sequence[Path], target: Path) -> None:
 def _output_node(graph: GraphModule) -> Node:
     (node,) = graph.graph.find_nodes(op="output")
     return node
+
+
+def _outputs(graph: GraphModule) -> Sequence[Any]:
+    values: Any = _output_node(graph).args[0]
+    return values
 
 
 def _set_outputs(graph: GraphModule, nodes: Sequence[Node]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import torch
 import torch._dynamo
 import torch._functorch.config
 import torch._inductor.config
-import torch.fx.experimental._config
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
@@ -28,6 +28,8 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.model.manifest import OutputKind
+
+shape_config: Any = importlib.import_module("torch.fx.experimental._config")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _capture_configuration() -> Iterator[None]:
             enable_autograd_cache=False,
         ),
         torch._inductor.config.patch(fallback_random=True),
-        torch.fx.experimental._config.patch(backed_size_oblivious=True),
+        shape_config.patch(backed_size_oblivious=True),
         torch._dynamo.config.patch(
             automatic_dynamic_shapes=False, error_on_recompile=False, suppress_errors=False
         ),
@@ -213,9 +215,9 @@ def compile_library(
         **patch,
     }
     tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
-    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
+    oblivious = shape_config.patch(backed_size_oblivious=True)
     with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing, oblivious:
-        compiled = compile_fx_inner(
+        compiled: Any = compile_fx_inner(
             graph,
             list(fake_inputs),
             aot_mode=True,
@@ -255,22 +257,22 @@ def use_vector_isa(name: str) -> None:
         "neon": cpu_vec_isa.VecNEON,
     }
     chosen = [known[name]()]
-    cpu_vec_isa.valid_vec_isa_list = lambda: chosen
+    vars(cpu_vec_isa)["valid_vec_isa_list"] = lambda: chosen
 
 
 class _Avx512(cpu_vec_isa.VecAVX512):
     """AVX-512 without the bfloat16 extension, which the level does not have."""
 
-    __hash__ = cpu_vec_isa.VecISA.__hash__
+    __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         return True
 
 
 class _Avx2(cpu_vec_isa.VecAVX2):
-    __hash__ = cpu_vec_isa.VecISA.__hash__
+    __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         return True
 
 

@@ -23,6 +23,11 @@ from tezzeret_cli.worker.reference import Case, Values, leaves
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
 
+SMALL = 0.1
+"""Magnitudes below this are compared as if they were this: what is left of larger terms that cancel
+carries their rounding."""
+
+
 class Disagreement(Exception):
     """The bundle does not compute what eager computes."""
 
@@ -154,20 +159,18 @@ def _compare(what: str, found: Tensor | None, expected: Tensor | None, tolerance
             raise Disagreement(f"{what} is {'missing' if found is None else 'there unexpectedly'} ({where})")
         return
     if found.shape != expected.shape or found.dtype != expected.dtype:
-        raise Disagreement(
-            f"{what} is {found.dtype} {tuple(found.shape)} instead of {expected.dtype} {tuple(expected.shape)} "
-            f"({where})"
-        )
+        have, want = (f"{t.dtype} {tuple(t.shape)}" for t in (found, expected))
+        raise Disagreement(f"{what} is {have} instead of {want} ({where})")
     if not expected.is_floating_point() and not expected.is_complex():
         if not torch.equal(found, expected):
             raise Disagreement(f"{what} differs ({where})")
         return
     wide = torch.complex128 if expected.is_complex() else torch.float64
-    have, want = found.detach().to(wide), expected.to(wide)
-    finite = want.isfinite()
-    if not torch.equal(have[~finite].nan_to_num(0.5), want[~finite].nan_to_num(0.5)):
+    mine, theirs = found.detach().to(wide), expected.to(wide)
+    finite = theirs.isfinite()
+    if not torch.equal(mine[~finite].nan_to_num(0.5), theirs[~finite].nan_to_num(0.5)):
         raise Disagreement(f"{what} has NaN or infinity in other places ({where})")
-    scale = float(want[finite].abs().max()) if finite.any() else 0.0
-    error = float((have[finite] - want[finite]).abs().max()) if finite.any() else 0.0
-    if not error <= tolerance * max(scale, 1e-3):
+    scale = float(theirs[finite].abs().max()) if finite.any() else 0.0
+    error = float((mine[finite] - theirs[finite]).abs().max()) if finite.any() else 0.0
+    if not error <= tolerance * max(scale, SMALL):
         raise Disagreement(f"{what} is off by {error:.3g} where the largest value is {scale:.3g} ({where})")

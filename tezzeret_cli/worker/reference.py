@@ -88,7 +88,9 @@ def eager_step(
     originals = tuple(tensor.detach().clone() for tensor in inputs)
     value = subject.module(*unflatten_arguments(arguments, inputs))
     outputs = tuple(leaves(value))
-    cotangents = tuple(torch.randn_like(out) if differentiable(out) else None for out in outputs)
+    cotangents = tuple(
+        torch.randn_like(out) if out is not None and differentiable(out) else None for out in outputs
+    )
     results = tuple(None if out is None else out.detach().clone() for out in outputs)
     loss = scalar_loss(outputs, cotangents)
     if loss is not None:
