@@ -9,7 +9,8 @@ STORE ?= .store
 .PHONY: demo test clean
 
 demo: $(VENV)/installed
-	$(BIN)/tezzeret compile --store $(STORE) || [ $$? -eq 3 ] || [ $$? -eq 1 ]
+	@$(BIN)/tezzeret compile --store $(STORE) || { code=$$?; [ $$code -eq 3 ] \
+	  && echo "done; some blueprints ship as eager fallbacks, the table says why"; }
 	$(BIN)/python examples/train_from_bundle.py $(STORE) BP023
 
 test: $(VENV)/installed

@@ -29,8 +29,13 @@ def from_json(value: dict[str, Any]) -> Descriptor:
     """
     from google.protobuf import json_format
 
-    from tezzeret_cli.leyline.leyline_pb2 import BlueprintDescriptor
+    from tezzeret_cli.leyline.leyline_pb2 import BlueprintDescriptor, BlueprintTier
 
+    tier = value.get("tier")
+    if isinstance(tier, str) and tier not in BlueprintTier.keys():  # noqa: SIM118
+        raise MalformedDescriptorError(
+            f"tier: {tier!r} is unknown; use one of {', '.join(BlueprintTier.keys())}"
+        )
     try:
         message = json_format.ParseDict(value, BlueprintDescriptor(), ignore_unknown_fields=True)
     except (json_format.ParseError, RecursionError) as error:

@@ -10,7 +10,7 @@ from tezzeret_cli.model.descriptor import Descriptor
 class Strategy(msgspec.Struct, frozen=True):
     """A compile strategy as data: compiler flags and budget.
 
-    ``inductor`` is a flat patch of ``torch._inductor.config`` (dotted names), ``dynamic`` asks for a
+    ``inductor`` is a flat patch of inductor's configuration (dotted names), ``dynamic`` asks for a
     dynamic batch dimension where the module allows one.
     """
 

@@ -32,8 +32,12 @@ class Environments:
         return folder
 
     def zygote(self) -> dict[str, str]:
-        """The whole environment of the warm process."""
-        return self._inherited | {
+        """The whole environment of the warm process.
+
+        How strict the caller is about Python's warnings is not for torch's own code to meet.
+        """
+        inherited = {name: value for name, value in self._inherited.items() if name != "PYTHONWARNINGS"}
+        return inherited | {
             "TMPDIR": str(self._shared / "tmp"),
             "TORCHINDUCTOR_CACHE_DIR": str(self._shared / "cache"),
             "OPENBLAS_NUM_THREADS": "1",

@@ -272,7 +272,7 @@ class _Avx512(cpu_vec_isa.VecAVX512):
 class _Avx2(cpu_vec_isa.VecAVX2):
     __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
 
-    def __bool__(self) -> bool:  # type: ignore[override]
+    def __bool__(self) -> bool:
         return True
 
 

@@ -22,7 +22,6 @@ from tezzeret_cli.worker import reference
 from tezzeret_cli.worker.reference import Case, Values, leaves
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
-
 SMALL = 0.1
 """Magnitudes below this are compared as if they were this: what is left of larger terms that cancel
 carries their rounding."""
