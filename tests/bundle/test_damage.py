@@ -111,7 +111,7 @@ def test_an_empty_folder_is_not_a_bundle(tmp_path):
         ({"system": "plan9"}, "plan9"),
         ({"cpu_flags": ["avx512f", "warp_drive"]}, "lacks warp_drive"),
         ({"symbols": {"GLIBC": "9.99"}}, "GLIBC 9.99"),
-        ({"device": "cuda"}, "cuda"),
+        ({"device": "cuda"}, "CUDA"),
     ],
     ids=["architecture", "system", "extension", "libc", "device"],
 )

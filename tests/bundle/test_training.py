@@ -21,6 +21,15 @@ def tensors(value: object) -> list[Tensor]:
     return []
 
 
+def shape_of(value: object) -> object:
+    """The value with its tensors left out."""
+    if isinstance(value, dict):
+        return {key: shape_of(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(shape_of(item) for item in value)
+    return "tensor" if isinstance(value, Tensor) else value
+
+
 def fresh(args: object) -> object:
     if isinstance(args, Tensor):
         return args.clone().requires_grad_() if args.is_floating_point() else args.clone()
@@ -51,7 +60,8 @@ def test_outputs_gradients_and_state_equal_eagers(forged, eager, name, training)
     found = bundle(*mine)
     torch.manual_seed(7)
     expected = module(*theirs)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(tensors(found), tensors(expected))
+    assert shape_of(found) == shape_of(expected)
     loss(found).backward()
     loss(expected).backward()
     for have, want in zip(tensors(mine), tensors(theirs), strict=True):
@@ -92,7 +102,7 @@ def test_an_optimizer_reaches_the_same_weights_as_with_eager(forged, eager):
     target = torch.randn(8, 16)
     for each in (module, bundle):
         torch.manual_seed(3)
-        optimizer = torch.optim.Adam(each.parameters(), lr=1e-2)
+        optimizer = torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9)
         for _ in range(20):
             optimizer.zero_grad()
             out = each(x)

@@ -75,6 +75,31 @@ Extent = int | Symbolic
 Scalar = None | bool | int | float | str
 
 
+class Constant(msgspec.Struct, frozen=True):
+    """A Python value with its type, which canonical JSON does not keep (2.0 becomes 2)."""
+
+    type: str
+    text: str
+
+    @classmethod
+    def of(cls, value: Scalar) -> Constant:
+        return cls(type(value).__name__, str(value))
+
+    @property
+    def value(self) -> Scalar:
+        match self.type:
+            case "bool":
+                return self.text == "True"
+            case "int":
+                return int(self.text)
+            case "float":
+                return float(self.text)
+            case "str":
+                return self.text
+            case _:
+                return None
+
+
 class GuardKind(enum.StrEnum):
     INPUT = "input"
     PARAMETER = "parameter"
@@ -159,14 +184,15 @@ class OutputLeaf(msgspec.Struct, frozen=True):
     ``computed``: result ``index`` of the forward library. ``input``: the caller's own tensor ``index``
     comes back. ``tensor``: the module's own parameter or buffer in slot ``index``. ``view_of_input``,
     ``view_of_tensor`` and ``view_of_result``: result ``index`` only tells size, stride and offset; the
-    output is re-made as that view of input, slot or result ``base``. ``constant``: ``value``.
+    output is re-made as that view of input, slot or result ``base``. ``constant`` stands for
+    itself.
     """
 
     kind: OutputKind
     index: int = 0
     base: int = 0
     differentiable: bool = False
-    value: Scalar = None
+    constant: Constant | None = None
 
 
 class TreeKind(enum.StrEnum):
@@ -181,14 +207,14 @@ class Tree(msgspec.Struct, frozen=True):
     """The shape of nested arguments or of a return value.
 
     ``leaf`` is a tensor among the arguments, the next ``OutputLeaf`` in a return value. ``constant``
-    is an argument that must equal ``value`` in type and value. ``keys`` are a dict's keys; at the root
+    is an argument that must equal ``constant`` in type and value. ``keys`` are a dict's keys; at the root
     of the arguments they are the parameter names of ``forward``.
     """
 
     kind: TreeKind
     keys: tuple[str, ...] = ()
     children: tuple[Tree, ...] = ()
-    value: Scalar = None
+    constant: Constant | None = None
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -238,13 +264,15 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Times of the consumer proof in milliseconds: ``steady`` are per training step, medians etc."""
+    """Times of the consumer proof in milliseconds, with ``threads`` threads; ``p50`` and ``p95`` are of
+    a steady training step."""
 
     load_ms: float
     first_forward_ms: float
     first_backward_ms: float
     p50_ms: float
     p95_ms: float
+    threads: int = 1
 
 
 class Manifest(msgspec.Struct, frozen=True):

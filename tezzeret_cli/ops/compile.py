@@ -111,7 +111,8 @@ def _run(
     for name in sweep(store):
         observer.on_event(Notice("debug", f"removed the staging folder of a dead run: {name}"))
     staging = Staging(store)
-    environments = Environments(environment, Path(options.cache), secrets.token_hex(8), facts)
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    environments = Environments(environment, Path(options.cache), secrets.token_hex(8), facts, threads)
     attempt_options = AttemptOptions(
         proof_timeout_s=options.proof_timeout_s,
         eager_timeout_s=options.eager_timeout_s,

@@ -12,14 +12,18 @@ _PASSED_TO_PROOF = ("LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "NV
 
 
 class Environments:
-    """Folders and variables for one run.
+    """Folders and variables for one run. Each job computes with ``threads`` threads, so that jobs side
+    by side do not fight for cores; what it compiles uses as many as the consumer has.
 
     Compiled headers are shared by all runs with the same torch and target; everything else of a job is
     in its own scratch folder.
     """
 
-    def __init__(self, inherited: Mapping[str, str], cache: Path, run: str, facts: HostFacts) -> None:
+    def __init__(
+        self, inherited: Mapping[str, str], cache: Path, run: str, facts: HostFacts, threads: int
+    ) -> None:
         self._inherited = dict(inherited)
+        self._threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self._shared = cache / "inductor" / f"{facts.torch}-{facts.isa}"
         self._scratch = cache / "scratch" / run
         (self._shared / "tmp").mkdir(parents=True, exist_ok=True)
@@ -37,12 +41,16 @@ class Environments:
         How strict the caller is about Python's warnings is not for torch's own code to meet.
         """
         inherited = {name: value for name, value in self._inherited.items() if name != "PYTHONWARNINGS"}
-        return inherited | {
-            "TMPDIR": str(self._shared / "tmp"),
-            "TORCHINDUCTOR_CACHE_DIR": str(self._shared / "cache"),
-            "OPENBLAS_NUM_THREADS": "1",
-            "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        }
+        return (
+            inherited
+            | self._threads
+            | {
+                "TMPDIR": str(self._shared / "tmp"),
+                "TORCHINDUCTOR_CACHE_DIR": str(self._shared / "cache"),
+                "OPENBLAS_NUM_THREADS": "1",
+                "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            }
+        )
 
     def build(self, scratch: Path) -> dict[str, str]:
         """What a build has over the warm process: caches of its own, so that no job reads what another
@@ -55,11 +63,15 @@ class Environments:
     def proof(self, scratch: Path) -> dict[str, str]:
         """The whole environment of a proof: a consumer without compiler, with an empty cache."""
         kept = {name: self._inherited[name] for name in _PASSED_TO_PROOF if name in self._inherited}
-        return kept | {
-            "PATH": "",
-            "HOME": str(scratch),
-            "TORCHINDUCTOR_CACHE_DIR": str(scratch / "no-cache"),
-        }
+        return (
+            kept
+            | self._threads
+            | {
+                "PATH": "",
+                "HOME": str(scratch),
+                "TORCHINDUCTOR_CACHE_DIR": str(scratch / "no-cache"),
+            }
+        )
 
     def close(self) -> None:
         """Remove the run's scratch folders."""

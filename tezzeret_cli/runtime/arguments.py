@@ -43,8 +43,9 @@ def _collect(tree: Tree, value: Any, found: list[Any]) -> str | None:
             found.append(value)
             return None
         case TreeKind.CONSTANT:
-            same = type(value) is type(tree.value) and value == tree.value
-            return None if same else f"an argument is {value!r:.40} instead of {tree.value!r}"
+            wanted = tree.constant.value if tree.constant else None
+            same = type(value) is type(wanted) and value == wanted
+            return None if same else f"an argument is {value!r:.40} instead of {wanted!r}"
         case TreeKind.DICT:
             if type(value) is not dict or tuple(value) != tree.keys:
                 return f"an argument is not a dict with the keys {', '.join(tree.keys)}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tezzeret_cli.errors import EagerUnavailableError, TezzeretError
@@ -38,7 +40,7 @@ class EagerModule:
                 raise EagerUnavailableError(
                     f"the factory {factory.path} here is not what {manifest.blueprint_id} was made from"
                 )
-            self._module, _ = construct(factory, manifest.parameters)
+            self._module = _in_clean_thread(lambda: construct(factory, manifest.parameters)[0])
         except EagerUnavailableError:
             raise
         except TezzeretError as error:
@@ -66,6 +68,18 @@ class EagerModule:
             if now is not tensor:
                 _holder(owners, name)[key] = now
         return result
+
+
+def _in_clean_thread(make: Callable[[], nn.Module]) -> nn.Module:
+    """Call ``make`` free of the caller's modes and transforms, which belong to its thread, and leave
+    the random generators as they were."""
+
+    def run() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            return make()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def _holder(modules: Mapping[str, nn.Module], name: str) -> dict[str, Any]:

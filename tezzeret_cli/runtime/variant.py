@@ -95,7 +95,7 @@ def _leaf(
         case OutputKind.TENSOR:
             return slots[leaf.index]
         case OutputKind.CONSTANT:
-            return leaf.value
+            return leaf.constant.value if leaf.constant else None
         case OutputKind.VIEW_OF_INPUT:
             base = inputs[leaf.base]
         case OutputKind.VIEW_OF_TENSOR:

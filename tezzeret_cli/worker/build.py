@@ -160,8 +160,32 @@ class _Build:
             self._cases.extend(cases)
             self._guard_texts.extend(texts)
             self._notes.extend(f"dynamic batch refused, {text}" for text in refused)
+            if refused and batch is not None:
+                self._compile_single(subject, tree, tensors, variants, guards)
             return
         raise Unsupported("; ".join(refused))
+
+    def _compile_single(
+        self,
+        subject: Subject,
+        tree: Tree,
+        tensors: Sequence[Tensor],
+        variants: list[Variant],
+        guards: list[TensorGuard],
+    ) -> None:
+        """A batch of one in a variant of its own, where the dynamic one does not reach down to it."""
+        moving = {id(tensor) for tensor in batch_inputs(tensors)}
+        single = [tensor[:1] if id(tensor) in moving else tensor for tensor in tensors]
+        try:
+            reference.eager_step(subject, tree, single, training=True, device=self._device)
+        except Exception as error:
+            self._notes.append(f"no batch of one: eager refuses it: {_first_line(error)}")
+            return
+        made, made_guards, cases, texts = self._variants(subject, tree, single, None, len(variants))
+        variants.extend(made)
+        guards.extend(made_guards)
+        self._cases.extend(cases)
+        self._guard_texts.extend(texts)
 
     def _variants(
         self,

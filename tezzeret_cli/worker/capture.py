@@ -7,6 +7,7 @@ its results mean to the caller, and which symbolic sizes it keeps. Lowering is `
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from tezzeret_cli.model.job import BatchRange
 from tezzeret_cli.model.manifest import (
+    Constant,
     Extent,
     GuardKind,
     OutputKind,
@@ -93,6 +95,9 @@ def capture(
 
 def _violation(text: str) -> str:
     """What Dynamo says was violated, without its advice on logging."""
+    needed = re.search(r"satisfy the generated guard (.+?)\.?$", text, re.MULTILINE)
+    if needed:
+        return f"the module needs {needed[1]}"
     lines = [line.strip(" -") for line in text.splitlines() if line.strip().startswith("-")]
     return lines[0] if lines else text.strip().splitlines()[0]
 
@@ -133,7 +138,7 @@ def _describe_value(
             leaves.append(_leaf(value))
             return Tree(TreeKind.LEAF)
         if value is None or type(value) in (bool, int, float, str):
-            leaves.append(OutputLeaf(OutputKind.CONSTANT, value=value))
+            leaves.append(OutputLeaf(OutputKind.CONSTANT, constant=Constant.of(value)))
             return Tree(TreeKind.LEAF)
         if type(value) in (tuple, list):
             kind = TreeKind.TUPLE if type(value) is tuple else TreeKind.LIST

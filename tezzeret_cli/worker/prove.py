@@ -66,6 +66,7 @@ def _prove(request: ProofRequest) -> ProofResult:
         first_backward_ms=first[1],
         p50_ms=statistics.median(ordered),
         p95_ms=ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))],
+        threads=torch.get_num_threads(),
     )
     return ProofResult(timing, samples=tuple(samples))
 

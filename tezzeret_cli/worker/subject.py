@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tezzeret_cli.model.job import Job
-from tezzeret_cli.model.manifest import TensorSlot, Tree, TreeKind
+from tezzeret_cli.model.manifest import Constant, TensorSlot, Tree, TreeKind
 from tezzeret_cli.worker.unsupported import Unsupported
 
 SEED = 0
@@ -119,7 +119,7 @@ def _argument(value: Any, tensors: list[Tensor]) -> Tree:
         tensors.append(value)
         return Tree(TreeKind.LEAF)
     if value is None or type(value) in (bool, int, float, str):
-        return Tree(TreeKind.CONSTANT, value=value)
+        return Tree(TreeKind.CONSTANT, constant=Constant.of(value))
     if type(value) in (tuple, list):
         kind = TreeKind.TUPLE if type(value) is tuple else TreeKind.LIST
         return Tree(kind, children=tuple(_argument(item, tensors) for item in value))
@@ -140,7 +140,7 @@ def _rebuild(tree: Tree, tensors: Iterator[Tensor]) -> Any:
         case TreeKind.LEAF:
             return next(tensors)
         case TreeKind.CONSTANT:
-            return tree.value
+            return tree.constant.value if tree.constant else None
         case TreeKind.DICT:
             return {k: _rebuild(c, tensors) for k, c in zip(tree.keys, tree.children, strict=True)}
         case TreeKind.LIST:
