@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import msgspec
 
@@ -52,6 +53,8 @@ def guard(task: Task, report: socket.socket, run_child: RunChild) -> None:
     """
     process.adopt_orphans()
     os.setsid()
+    orphaned = _Flag()
+    signal.signal(signal.SIGTERM, orphaned.raise_by_signal)
     started = time.monotonic()
     mine, theirs = socket.socketpair()
     output_read, output_write = os.pipe()
@@ -68,10 +71,12 @@ def guard(task: Task, report: socket.socket, run_child: RunChild) -> None:
     os.close(output_write)
     if task.fresh:
         send(mine, StartRequest(task))
-    watch = _Watch(task, report, mine, output_read, child, started)
+    watch = _Watch(task, report, mine, output_read, child, started, orphaned)
     ending = watch.run()
     gone = process.end_descendants(guardian)
     watch.drain_output()
+    if orphaned.raised:
+        os._exit(0)
     if not gone:
         ending = Crashed(signal=None, status=None)
     send(report, EndFrame(ending, time.monotonic() - started, watch.peak))
@@ -91,6 +96,15 @@ def _enter_child(task: Task, guardian: int, output: int) -> None:
     os.chdir(task.workdir)
 
 
+class _Flag:
+    """Raised when the warm process ended: the task ends too, and nobody waits for its verdict."""
+
+    raised = False
+
+    def raise_by_signal(self, number: int, frame: FrameType | None) -> None:
+        self.raised = True
+
+
 class _Watch:
     """Follows one child until it ends, by itself or by force."""
 
@@ -102,7 +116,9 @@ class _Watch:
         output: int,
         child: int,
         started: float,
+        orphaned: _Flag,
     ) -> None:
+        self._orphaned = orphaned
         self._task = task
         self._report = report
         self._socket = child_socket
@@ -130,6 +146,8 @@ class _Watch:
                         return Cancelled()
                     if not key.data():
                         selector.unregister(key.fileobj)
+                if self._orphaned.raised:
+                    return Cancelled()
                 now = time.monotonic()
                 status = process.reap().get(self._child)
                 if status is not None:

@@ -64,7 +64,7 @@ def _start(task: Task, report: socket.socket, control: socket.socket) -> None:
     zygote = os.getpid()
     if os.fork() == 0:
         control.close()
-        process.die_with_parent(zygote)
+        process.die_with_parent(zygote, signal.SIGTERM)
         try:
             guard(task, report, run_fresh if task.fresh else run_forked)
         finally:

@@ -1,0 +1,150 @@
+"""Entries that misbehave, for the supervision to survive."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+
+Stage = Callable[[str], None]
+
+
+def answers(payload: bytes, stage: Stage) -> bytes:
+    stage("one")
+    stage("two")
+    print("a line for the log")
+    return b"answer to " + payload
+
+
+def environment(payload: bytes, stage: Stage) -> bytes:
+    return repr((sorted(os.environ), os.getcwd(), os.readlink("/proc/self/fd/0"))).encode()
+
+
+def raises(payload: bytes, stage: Stage) -> bytes:
+    raise ValueError("this one raises")
+
+
+class Unshowable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even its message can be shown")
+
+    def __reduce__(self) -> str:
+        raise TypeError("cannot be pickled")
+
+
+def raises_unshowable(payload: bytes, stage: Stage) -> bytes:
+    raise Unshowable
+
+
+def raises_system_exit(payload: bytes, stage: Stage) -> bytes:
+    raise SystemExit(0)
+
+
+def raises_keyboard_interrupt(payload: bytes, stage: Stage) -> bytes:
+    raise KeyboardInterrupt
+
+
+def answers_text(payload: bytes, stage: Stage) -> bytes:
+    return "text"  # type: ignore[return-value]
+
+
+def answers_too_much(payload: bytes, stage: Stage) -> bytes:
+    return bytes(1 << 20)
+
+
+def exits_quietly(payload: bytes, stage: Stage) -> bytes:
+    os._exit(0)
+
+
+def exits_with_three(payload: bytes, stage: Stage) -> bytes:
+    os._exit(3)
+
+
+def segfaults(payload: bytes, stage: Stage) -> bytes:
+    ctypes.string_at(0)
+    return b""
+
+
+def stops_itself(payload: bytes, stage: Stage) -> bytes:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return b""
+
+
+def kills_itself(payload: bytes, stage: Stage) -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+def ignores_sigterm_and_hangs(payload: bytes, stage: Stage) -> bytes:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stage("hanging")
+    while True:
+        time.sleep(1)
+
+
+def spins_in_c(payload: bytes, stage: Stage) -> bytes:
+    ctypes.PyDLL(None).sleep(1000)
+    return b""
+
+
+def forks_200(payload: bytes, stage: Stage) -> bytes:
+    for _ in range(200):
+        if os.fork() == 0:
+            time.sleep(1000)
+            os._exit(0)
+    return b"forked"
+
+
+def leaves_a_daemon(payload: bytes, stage: Stage) -> bytes:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+    return b"left"
+
+
+def eats_memory(payload: bytes, stage: Stage) -> bytes:
+    kept = []
+    while True:
+        kept.append(bytearray(b"x") * (8 << 20))
+        time.sleep(0.002)
+
+
+def eats_memory_in_grandchildren(payload: bytes, stage: Stage) -> bytes:
+    for _ in range(4):
+        if os.fork() == 0:
+            kept = bytearray(b"x") * (40 << 20)
+            time.sleep(1000)
+            os._exit(len(kept))
+    time.sleep(1000)
+    return b""
+
+
+def shouts(payload: bytes, stage: Stage) -> bytes:
+    for _ in range(64):
+        os.write(1, b"\x1b[31mx" * (1 << 18))
+    return b"hoarse"
+
+
+def writes_garbage(payload: bytes, stage: Stage) -> bytes:
+    for number in range(3, 64):
+        try:
+            os.write(number, b"\xff" * 4096)
+        except OSError:
+            continue
+    return b"answer"
+
+
+def closes_everything(payload: bytes, stage: Stage) -> bytes:
+    os.closerange(0, 64)
+    time.sleep(1000)
+    return b""
+
+
+def slow(payload: bytes, stage: Stage) -> bytes:
+    time.sleep(float(payload))
+    return b"slow"
