@@ -5,13 +5,14 @@ Every fault is an ``InputError`` of one line that names the file, the field and 
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import json
 import math
 import os
 import re
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
@@ -29,8 +30,9 @@ SIZE_LIMIT = 16 << 20
 """No descriptor file is larger than this many bytes; a bigger one is refused unread."""
 
 SUFFIXES = (".json", ".pb", ".binpb")
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 STDIN = "-"
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 class Sourced(msgspec.Struct, frozen=True):
@@ -49,19 +51,22 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 def read_descriptors(paths: Sequence[str], *, stdin: BinaryIO) -> list[Descriptor]:
-    """All descriptors in ``paths`` by id: files, folders (searched for ``.json``, ``.pb``, ``.binpb``),
-    ``-`` for standard input. Without paths, the built-in catalogue.
+    """All descriptors in ``paths`` by id: files, folders (searched for ``.json``, ``.pb``, ``.binpb``;
+    linked folders are not entered), ``-`` for standard input. Without paths, the built-in catalogue.
 
-    The same descriptor in two files counts once. Raises ``InputError``.
+    A file that is named twice is read once, and the same descriptor in two files counts once. Raises
+    ``InputError``.
     """
     if not paths:
         return builtin_catalogue()
     found: list[Sourced] = []
+    seen: set[str] = set()
     for path in paths:
-        if path == STDIN:
-            found += _parse("standard input", stdin.read(SIZE_LIMIT + 1))
-        else:
-            found += [item for file in _files(Path(path)) for item in _read_file(file)]
+        for file in [path] if path == STDIN else _files(path):
+            identity = STDIN if path == STDIN else os.path.realpath(file)
+            if identity not in seen:
+                seen.add(identity)
+                found += _read_stream(stdin) if path == STDIN else _read_file(file)
     unique: dict[str, Sourced] = {}
     for item in found:
         known = unique.setdefault(item.descriptor.blueprint_id, item)
@@ -114,14 +119,21 @@ def _tier(text: str) -> Tier:
         raise InputError(f"--tier {text}: unknown tier", advice=f"use one of {known}") from None
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder", advice="check the path")
-    if not path.is_dir():
-        return [path]
-    files = [
-        Path(folder) / name for folder, _, names in os.walk(path) for name in names if name.endswith(SUFFIXES)
-    ]
+def _files(path: str) -> list[str]:
+    """``path`` itself, or the descriptor files below it."""
+    try:
+        if not os.path.lexists(path):
+            raise InputError(f"{path}: no such file or folder", advice="check the path")
+        if not os.path.isdir(path):
+            return [path]
+        files = [
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(path, onerror=_raise)
+            for name in names
+            if name.endswith(SUFFIXES)
+        ]
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if not files:
         raise InputError(
             f"{path}: no descriptor in this folder", advice=f"expected {', '.join(SUFFIXES)} files"
@@ -129,31 +141,61 @@ def _files(path: Path) -> list[Path]:
     return sorted(files)
 
 
-def _read_file(path: Path) -> list[Sourced]:
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    return InputError(f"{error.filename or path}: {error.strerror}", advice="check the path and permissions")
+
+
+def _read_file(path: str) -> list[Sourced]:
     try:
-        if not path.is_file():
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: not a regular file", advice="give a file, a folder or - for stdin")
-        size = path.stat().st_size
-        if size > SIZE_LIMIT:
-            raise InputError(
-                f"{path}: {size >> 20} MiB is too large for descriptors",
-                advice=f"the limit is {SIZE_LIMIT >> 20} MiB a file; split it",
-            )
-        return _parse(str(path), path.read_bytes())
+        if status.st_size > SIZE_LIMIT:
+            raise _too_large(path)
+        with open(path, "rb") as file:
+            data = file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", advice="check its permissions") from error
+        raise _unreadable(path, error) from error
+    return _parse(path, data)
+
+
+def _read_stream(stream: BinaryIO) -> list[Sourced]:
+    try:
+        data = stream.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise InputError(f"standard input: {error.strerror}", advice="give a file instead") from error
+    return _parse("standard input", data)
+
+
+def _too_large(source: str) -> InputError:
+    limit = f"{SIZE_LIMIT >> 20} MiB"
+    return InputError(
+        f"{source}: too large for descriptors", advice=f"the limit is {limit} for one file; split it"
+    )
+
+
+def _is_binary(source: str, data: bytes) -> bool:
+    """By the suffix, or by the content: JSON text begins with a bracket and holds no control characters,
+    while every binary descriptor has the tag 0x12 of its name."""
+    if source.endswith((".pb", ".binpb")):
+        return True
+    if source.endswith(".json"):
+        return False
+    return data.lstrip()[:1] not in (b"{", b"[") or _CONTROL.search(data) is not None
 
 
 def _parse(source: str, data: bytes) -> list[Sourced]:
     if len(data) > SIZE_LIMIT:
-        raise InputError(f"{source}: more than {SIZE_LIMIT >> 20} MiB", advice="split it")
+        raise _too_large(source)
+    data = data.removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         raise InputError(f"{source}: empty", advice="expected a Leyline descriptor")
-    looks_binary = source.endswith((".pb", ".binpb")) or (
-        not source.endswith(".json") and data.lstrip()[:1] not in (b"{", b"[")
-    )
     try:
-        found = from_binary(data) if looks_binary else [from_json(value) for value in _json_objects(data)]
+        found = from_binary(data) if _is_binary(source, data) else _from_text(data)
     except MalformedDescriptorError as error:
         raise InputError(f"{source}: {error}", advice="see the descriptor's fields in the README") from error
     for descriptor in found:
@@ -161,9 +203,30 @@ def _parse(source: str, data: bytes) -> list[Sourced]:
     return [Sourced(descriptor, source) for descriptor in found]
 
 
-def _json_objects(data: bytes) -> list[dict[str, Any]]:
+def _from_text(data: bytes) -> list[Descriptor]:
+    value = _load_json(data)
+    if not isinstance(value, list):
+        return [_from_value(value)]
+    if not value:
+        raise MalformedDescriptorError("an empty array")
+    found = []
+    for number, item in enumerate(value):
+        try:
+            found.append(_from_value(item))
+        except MalformedDescriptorError as error:
+            raise MalformedDescriptorError(f"item {number}: {error}") from error
+    return found
+
+
+def _from_value(value: Any) -> Descriptor:
+    if not isinstance(value, dict):
+        raise MalformedDescriptorError(f"expected an object, found {type(value).__name__}")
+    return from_json(value)
+
+
+def _load_json(data: bytes) -> Any:
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates)
     except UnicodeDecodeError as error:
         raise MalformedDescriptorError(f"not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -172,14 +235,10 @@ def _json_objects(data: bytes) -> list[dict[str, Any]]:
         ) from error
     except RecursionError as error:
         raise MalformedDescriptorError("nested too deeply") from error
-    objects = value if isinstance(value, list) else [value]
-    if not objects:
-        raise MalformedDescriptorError("an empty array")
-    for number, item in enumerate(objects):
-        if not isinstance(item, dict):
-            where = f"item {number}: " if isinstance(value, list) else ""
-            raise MalformedDescriptorError(f"{where}expected an object, found {type(item).__name__}")
-    return objects
+    except MalformedDescriptorError:
+        raise
+    except ValueError as error:
+        raise MalformedDescriptorError("a number with thousands of digits") from error
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

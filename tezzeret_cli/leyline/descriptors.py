@@ -5,6 +5,8 @@ protobuf is imported when a function is called, not before.
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -31,14 +33,10 @@ def from_json(value: dict[str, Any]) -> Descriptor:
 
     from tezzeret_cli.leyline.leyline_pb2 import BlueprintDescriptor, BlueprintTier
 
-    tier = value.get("tier")
-    if isinstance(tier, str) and tier not in BlueprintTier.keys():  # noqa: SIM118
-        raise MalformedDescriptorError(
-            f"tier: {tier!r} is unknown; use one of {', '.join(BlueprintTier.keys())}"
-        )
+    _refuse_what_the_parser_lets_pass(value, BlueprintTier.keys())
     try:
         message = json_format.ParseDict(value, BlueprintDescriptor(), ignore_unknown_fields=True)
-    except (json_format.ParseError, RecursionError) as error:
+    except (json_format.ParseError, OverflowError) as error:
         raise MalformedDescriptorError(_one_line(error)) from error
     return _plain(message)
 
@@ -95,6 +93,30 @@ def builtin_catalogue() -> list[Descriptor]:
     return sorted(from_binary(data), key=lambda descriptor: descriptor.blueprint_id)
 
 
+def _refuse_what_the_parser_lets_pass(value: dict[str, Any], tiers: Sequence[str]) -> None:
+    """protobuf takes ``true`` and 1.5 for an enum or a number, and crashes on a key that is not Unicode."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise MalformedDescriptorError(f"an unpaired surrogate in {error.object[:40]!r}") from error
+    except RecursionError as error:
+        raise MalformedDescriptorError("nested too deeply") from error
+    tier = value.get("tier")
+    if isinstance(tier, str) and tier not in tiers:
+        raise MalformedDescriptorError(f"tier: {tier!r} is unknown; use one of {', '.join(tiers)}")
+    if isinstance(tier, bool | float):
+        raise MalformedDescriptorError(f"tier: expected a name or a whole number, found {tier!r}")
+    if isinstance(value.get("risk"), bool):
+        raise MalformedDescriptorError("risk: expected a number, found true or false")
+    for spelling in ("allowed_parameters", "allowedParameters"):
+        parameters = value.get(spelling)
+        for name, bounds in parameters.items() if isinstance(parameters, dict) else ():
+            if not isinstance(bounds, dict):
+                raise MalformedDescriptorError(f"{spelling}.{name}: expected min_value and max_value")
+            if any(isinstance(bound, bool) for bound in bounds.values()):
+                raise MalformedDescriptorError(f"{spelling}.{name}: expected numbers, found true or false")
+
+
 def _plain(message: BlueprintDescriptor) -> Descriptor:
     from tezzeret_cli.leyline.leyline_pb2 import BlueprintTier
 
@@ -112,7 +134,7 @@ def _plain(message: BlueprintDescriptor) -> Descriptor:
         name=message.name,
         tier=tier,
         allowed_parameters=bounds,
-        risk=float(f"{message.risk:.7g}"),
+        risk=_shortest(message.risk),
         stage=message.stage,
         quarantine_only=message.quarantine_only,
         approval_required=message.approval_required,
@@ -137,6 +159,13 @@ def _message(descriptor: Descriptor) -> BlueprintDescriptor:
         approval_required=descriptor.approval_required,
         description=descriptor.description,
     )
+
+
+def _shortest(single: float) -> float:
+    """The number with the fewest digits that is ``single`` on the wire: 0.1, not 0.10000000149011612."""
+    wire = struct.pack("<f", single)
+    candidates = (float(f"{single:.{digits}g}") for digits in range(6, 9))
+    return next((number for number in candidates if struct.pack("<f", number) == wire), single)
 
 
 def _one_line(error: BaseException) -> str:

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rleyline.proto\x12\x10\x65sper.leyline.v1\"@\n\x18\x42lueprintParameterBounds\x12\x11\n\tmin_value\x18\x01 \x01(\x01\x12\x11\n\tmax_value\x18\x02 \x01(\x01\"\x8e\x03\n\x13\x42lueprintDescriptor\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x04tier\x18\x03 \x01(\x0e\x32\x1f.esper.leyline.v1.BlueprintTier\x12X\n\x12\x61llowed_parameters\x18\x04 \x03(\x0b\x32<.esper.leyline.v1.BlueprintDescriptor.AllowedParametersEntry\x12\x0c\n\x04risk\x18\x05 \x01(\x02\x12\r\n\x05stage\x18\x06 \x01(\r\x12\x17\n\x0fquarantine_only\x18\x07 \x01(\x08\x12\x19\n\x11\x61pproval_required\x18\x08 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x1a\x64\n\x16\x41llowedParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.esper.leyline.v1.BlueprintParameterBounds:\x02\x38\x01\"P\n\x12\x42lueprintCatalogue\x12:\n\x0b\x64\x65scriptors\x18\x64 \x03(\x0b\x32%.esper.leyline.v1.BlueprintDescriptor*\x87\x01\n\rBlueprintTier\x12\x1e\n\x1a\x42LUEPRINT_TIER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42LUEPRINT_TIER_SAFE\x10\x01\x12\x1f\n\x1b\x42LUEPRINT_TIER_EXPERIMENTAL\x10\x02\x12\x1c\n\x18\x42LUEPRINT_TIER_HIGH_RISK\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rleyline.proto\x12\x10\x65sper.leyline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"@\n\x18\x42lueprintParameterBounds\x12\x11\n\tmin_value\x18\x01 \x01(\x01\x12\x11\n\tmax_value\x18\x02 \x01(\x01\"\x8e\x03\n\x13\x42lueprintDescriptor\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x04tier\x18\x03 \x01(\x0e\x32\x1f.esper.leyline.v1.BlueprintTier\x12X\n\x12\x61llowed_parameters\x18\x04 \x03(\x0b\x32<.esper.leyline.v1.BlueprintDescriptor.AllowedParametersEntry\x12\x0c\n\x04risk\x18\x05 \x01(\x02\x12\r\n\x05stage\x18\x06 \x01(\r\x12\x17\n\x0fquarantine_only\x18\x07 \x01(\x08\x12\x19\n\x11\x61pproval_required\x18\x08 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x1a\x64\n\x16\x41llowedParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x39\n\x05value\x18\x02 \x01(\x0b\x32*.esper.leyline.v1.BlueprintParameterBounds:\x02\x38\x01\"P\n\x12\x42lueprintCatalogue\x12:\n\x0b\x64\x65scriptors\x18\x64 \x03(\x0b\x32%.esper.leyline.v1.BlueprintDescriptor\"\xcc\x01\n\x0b\x42usEnvelope\x12\x36\n\x0cmessage_type\x18\x01 \x01(\x0e\x32 .esper.leyline.v1.BusMessageType\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x41\n\nattributes\x18\x03 \x03(\x0b\x32-.esper.leyline.v1.BusEnvelope.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x91\x01\n\x13KernelCatalogUpdate\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61rtifact_ref\x18\x02 \x01(\t\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\t\x12\x14\n\x0cguard_digest\x18\x04 \x01(\t\x12\x12\n\ncompile_ms\x18\x05 \x01(\x02\x12\x12\n\nprewarm_ms\x18\x06 \x01(\x02\"\xad\x01\n\x13KernelArtifactReady\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61rtifact_ref\x18\x03 \x01(\t\x12\x10\n\x08\x63hecksum\x18\x04 \x01(\t\x12\x14\n\x0cguard_digest\x18\x05 \x01(\t\x12\x16\n\x0eprewarm_p50_ms\x18\x06 \x01(\x02\x12\x16\n\x0eprewarm_p95_ms\x18\x07 \x01(\x02\"O\n\x13KernelArtifactError\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xae\x01\n\x0bMetricPoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x41\n\nattributes\x18\x04 \x03(\x0b\x32-.esper.leyline.v1.MetricPoint.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe1\x01\n\x0eTelemetryEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12/\n\x05level\x18\x03 \x01(\x0e\x32 .esper.leyline.v1.TelemetryLevel\x12\x44\n\nattributes\x18\x04 \x03(\x0b\x32\x30.esper.leyline.v1.TelemetryEvent.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x02\n\tTraceSpan\x12\x0f\n\x07span_id\x18\x01 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\nattributes\x18\x06 \x03(\x0b\x32+.esper.leyline.v1.TraceSpan.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc6\x01\n\x0cSystemHealth\x12.\n\x06status\x18\x01 \x01(\x0e\x32\x1e.esper.leyline.v1.HealthStatus\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x42\n\nindicators\x18\x03 \x03(\x0b\x32..esper.leyline.v1.SystemHealth.IndicatorsEntry\x1a\x31\n\x0fIndicatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe3\x02\n\x0fTelemetryPacket\x12\x11\n\tpacket_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10source_subsystem\x18\x03 \x01(\t\x12/\n\x05level\x18\x04 \x01(\x0e\x32 .esper.leyline.v1.TelemetryLevel\x12.\n\x07metrics\x18\n \x03(\x0b\x32\x1d.esper.leyline.v1.MetricPoint\x12\x30\n\x06\x65vents\x18\x14 \x03(\x0b\x32 .esper.leyline.v1.TelemetryEvent\x12*\n\x05spans\x18\x1e \x03(\x0b\x32\x1b.esper.leyline.v1.TraceSpan\x12\x35\n\rsystem_health\x18( \x01(\x0b\x32\x1e.esper.leyline.v1.SystemHealth*\x87\x01\n\rBlueprintTier\x12\x1e\n\x1a\x42LUEPRINT_TIER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42LUEPRINT_TIER_SAFE\x10\x01\x12\x1f\n\x1b\x42LUEPRINT_TIER_EXPERIMENTAL\x10\x02\x12\x1c\n\x18\x42LUEPRINT_TIER_HIGH_RISK\x10\x03*\x84\x02\n\x0e\x42usMessageType\x12 \n\x1c\x42US_MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x42US_MESSAGE_TYPE_TELEMETRY\x10\x04\x12,\n(BUS_MESSAGE_TYPE_KERNEL_PREFETCH_REQUEST\x10\x06\x12*\n&BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY\x10\x07\x12*\n&BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR\x10\x08\x12*\n&BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE\x10\t*\xa1\x01\n\x0eTelemetryLevel\x12\x1f\n\x1bTELEMETRY_LEVEL_UNSPECIFIED\x10\x00\x12\x18\n\x14TELEMETRY_LEVEL_INFO\x10\x01\x12\x1b\n\x17TELEMETRY_LEVEL_WARNING\x10\x02\x12\x19\n\x15TELEMETRY_LEVEL_ERROR\x10\x03\x12\x1c\n\x18TELEMETRY_LEVEL_CRITICAL\x10\x04*\x99\x01\n\x0cHealthStatus\x12\x19\n\x15HEALTH_STATUS_UNKNOWN\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x12\x1a\n\x16HEALTH_STATUS_CRITICAL\x10\x04*\x7f\n\x13\x43ircuitBreakerState\x12\x19\n\x15\x43IRCUIT_STATE_UNKNOWN\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x02\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +34,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BLUEPRINTDESCRIPTOR_ALLOWEDPARAMETERSENTRY']._loaded_options = None
   _globals['_BLUEPRINTDESCRIPTOR_ALLOWEDPARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_BLUEPRINTTIER']._serialized_start=585
-  _globals['_BLUEPRINTTIER']._serialized_end=720
-  _globals['_BLUEPRINTPARAMETERBOUNDS']._serialized_start=35
-  _globals['_BLUEPRINTPARAMETERBOUNDS']._serialized_end=99
-  _globals['_BLUEPRINTDESCRIPTOR']._serialized_start=102
-  _globals['_BLUEPRINTDESCRIPTOR']._serialized_end=500
-  _globals['_BLUEPRINTDESCRIPTOR_ALLOWEDPARAMETERSENTRY']._serialized_start=400
-  _globals['_BLUEPRINTDESCRIPTOR_ALLOWEDPARAMETERSENTRY']._serialized_end=500
-  _globals['_BLUEPRINTCATALOGUE']._serialized_start=502
-  _globals['_BLUEPRINTCATALOGUE']._serialized_end=582
+  _globals['_BUSENVELOPE_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_BUSENVELOPE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_METRICPOINT_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_METRICPOINT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_TELEMETRYEVENT_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_TELEMETRYEVENT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_TRACESPAN_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_TRACESPAN_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_SYSTEMHEALTH_INDICATORSENTRY']._loaded_options = None
+  _globals['_SYSTEMHEALTH_INDICATORSENTRY']._serialized_options = b'8\001'
+  _globals['_BLUEPRINTTIER']._serialized_start=2473
+  _globals['_BLUEPRINTTIER']._serialized_end=2608
+  _globals['_BUSMESSAGETYPE']._serialized_start=2611
+  _globals['_BUSMESSAGETYPE']._serialized_end=2871
+  _globals['_TELEMETRYLEVEL']._serialized_start=2874
+  _globals['_TELEMETRYLEVEL']._serialized_end=3035
+  _globals['_HEALTHSTATUS']._serialized_start=3038
+  _globals['_HEALTHSTATUS']._serialized_end=3191
+  _globals['_CIRCUITBREAKERSTATE']._serialized_start=3193
+  _globals['_CIRCUITBREAKERSTATE']._serialized_end=3320
+  _globals['_BLUEPRINTPARAMETERBOUNDS']._serialized_start=68
+  _globals['_BLUEPRINTPARAMETERBOUNDS']._serialized_end=132
+  _globals['_BLUEPRINTDESCRIPTOR']._serialized_start=135
+  _globals['_BLUEPRINTDESCRIPTOR']._serialized_end=533
+  _globals['_BLUEPRINTDESCRIPTOR_ALLOWEDPARAMETERSENTRY']._serialized_start=433
+  _globals['_BLUEPRINTDESCRIPTOR_ALLOWEDPARAMETERSENTRY']._serialized_end=533
+  _globals['_BLUEPRINTCATALOGUE']._serialized_start=535
+  _globals['_BLUEPRINTCATALOGUE']._serialized_end=615
+  _globals['_BUSENVELOPE']._serialized_start=618
+  _globals['_BUSENVELOPE']._serialized_end=822
+  _globals['_BUSENVELOPE_ATTRIBUTESENTRY']._serialized_start=773
+  _globals['_BUSENVELOPE_ATTRIBUTESENTRY']._serialized_end=822
+  _globals['_KERNELCATALOGUPDATE']._serialized_start=825
+  _globals['_KERNELCATALOGUPDATE']._serialized_end=970
+  _globals['_KERNELARTIFACTREADY']._serialized_start=973
+  _globals['_KERNELARTIFACTREADY']._serialized_end=1146
+  _globals['_KERNELARTIFACTERROR']._serialized_start=1148
+  _globals['_KERNELARTIFACTERROR']._serialized_end=1227
+  _globals['_METRICPOINT']._serialized_start=1230
+  _globals['_METRICPOINT']._serialized_end=1404
+  _globals['_METRICPOINT_ATTRIBUTESENTRY']._serialized_start=773
+  _globals['_METRICPOINT_ATTRIBUTESENTRY']._serialized_end=822
+  _globals['_TELEMETRYEVENT']._serialized_start=1407
+  _globals['_TELEMETRYEVENT']._serialized_end=1632
+  _globals['_TELEMETRYEVENT_ATTRIBUTESENTRY']._serialized_start=773
+  _globals['_TELEMETRYEVENT_ATTRIBUTESENTRY']._serialized_end=822
+  _globals['_TRACESPAN']._serialized_start=1635
+  _globals['_TRACESPAN']._serialized_end=1911
+  _globals['_TRACESPAN_ATTRIBUTESENTRY']._serialized_start=773
+  _globals['_TRACESPAN_ATTRIBUTESENTRY']._serialized_end=822
+  _globals['_SYSTEMHEALTH']._serialized_start=1914
+  _globals['_SYSTEMHEALTH']._serialized_end=2112
+  _globals['_SYSTEMHEALTH_INDICATORSENTRY']._serialized_start=2063
+  _globals['_SYSTEMHEALTH_INDICATORSENTRY']._serialized_end=2112
+  _globals['_TELEMETRYPACKET']._serialized_start=2115
+  _globals['_TELEMETRYPACKET']._serialized_end=2470
 # @@protoc_insertion_point(module_scope)

@@ -218,6 +218,8 @@ class Attempt:
         assert self._draft is not None
         reply = _reply(ending)
         failure = reply.reason if isinstance(reply, ProofResult) else reply
+        if isinstance(reply, ProofResult) and reply.timing is None and not self._draft.eager_fallback:
+            failure = failure or Reason("internal", "the proof measured nothing", False)
         if isinstance(failure, Reason):
             if self._draft.eager_fallback:
                 self._finish(Status.FAILED, failure.kind, self._both(f"its bundle: {failure.message}"))
@@ -227,12 +229,12 @@ class Attempt:
                 self._stage(self._result, self._reason)
             return
         assert isinstance(reply, ProofResult)
-        timing = reply.timing
+        timing = None if self._draft.eager_fallback else reply.timing
         draft = msgspec.structs.replace(
             self._draft,
             timing=timing,
             prewarm_ms=timing.load_ms + timing.first_forward_ms + timing.first_backward_ms if timing else 0.0,
-            prewarm_samples=reply.samples,
+            prewarm_samples=reply.samples if timing else (),
         )
         manifest = publish(self._store, self._staged, draft)
         status = Status.FALLBACK if manifest.eager_fallback else Status.COMPILED

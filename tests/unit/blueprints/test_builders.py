@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -230,7 +232,7 @@ def test_every_inner_step_lowers_the_inner_loss():
     for steps in range(6):
         module.adapt_steps = steps
         losses.append(module.inner_loss(x, module.adapt(x)))
-    for before, after in zip(losses, losses[1:], strict=False):
+    for before, after in itertools.pairwise(losses):
         assert (after < before).all()
 
 
