@@ -1,0 +1,148 @@
+"""Load to first gradient in a fresh process: a bundle, and the stock ways to ship compiled code.
+
+``python -m bench.load [ID]... [--stock ID]`` measures every bundle of the store, or those named; the
+stock ways take half a minute for each module, so they are measured for the ids after ``--stock`` only.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.support import bundles, consumer, machine
+
+REPEAT = 3
+
+BUNDLE = """
+import json, sys, time
+started = time.perf_counter()
+import torch
+torch_ms = (time.perf_counter() - started) * 1e3
+started = time.perf_counter()
+import tezzeret_cli.runtime
+import safetensors.torch
+own_ms = (time.perf_counter() - started) * 1e3
+from pathlib import Path
+from tezzeret_cli.bundle.read import read_manifest
+from tezzeret_cli.worker.reference import leaves
+guards = [g for g in read_manifest(Path(sys.argv[1]))[0].guard_spec if g.variant == 0 and g.kind == "input"]
+def size(e):
+    return e if isinstance(e, int) else e.factor * min(8, e.max)
+inputs = [torch.zeros([size(e) for e in g.shape], dtype=getattr(torch, g.dtype)) for g in guards]
+inputs = [x.normal_().requires_grad_() if x.is_floating_point() else x for x in inputs] or [
+    torch.randn(8, 64, requires_grad=True)
+]
+started = time.perf_counter()
+module = tezzeret_cli.load(sys.argv[1], on_guard_miss="raise")
+loaded = time.perf_counter()
+outputs = [t for t in leaves(module(*inputs)) if t is not None and t.requires_grad]
+forward = time.perf_counter()
+sum(t.sum() for t in outputs).backward()
+done = time.perf_counter()
+print(json.dumps({"load": (loaded - started) * 1e3, "forward": (forward - loaded) * 1e3,
+    "backward": (done - forward) * 1e3, "total": (done - started) * 1e3,
+    "import_torch": torch_ms, "import_tezzeret": own_ms}))
+"""
+
+MODULE = """
+import json, sys, time
+import torch
+from pathlib import Path
+from tezzeret_cli.bundle.read import read_manifest
+from tezzeret_cli.blueprints.construct import construct
+manifest = read_manifest(Path(sys.argv[1]))[0]
+torch.manual_seed(0)
+module, calls = construct(manifest.factory, manifest.parameters)
+inputs = [x.requires_grad_() if x.is_floating_point() else x for x in calls[0]]
+def step(f):
+    out = f(*inputs)
+    outputs = out if isinstance(out, tuple) else (out,)
+    sum(t.sum() for t in outputs).backward()
+"""
+
+SAVE_MEGA = (
+    MODULE
+    + """
+step(torch.compile(module))
+data, _ = torch.compiler.save_cache_artifacts()
+Path(sys.argv[2]).write_bytes(data)
+print(json.dumps({"bytes": len(data)}))
+"""
+)
+
+LOAD_MEGA = (
+    MODULE
+    + """
+started = time.perf_counter()
+torch.compiler.load_cache_artifacts(Path(sys.argv[2]).read_bytes())
+step(torch.compile(module))
+print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
+"""
+)
+
+SAVE_FUNCTION = (
+    MODULE
+    + """
+compiled = torch.compile(module, fullgraph=True).forward.aot_compile((tuple(inputs), {}))
+compiled.save_compiled_function(sys.argv[2])
+print(json.dumps({"bytes": Path(sys.argv[2]).stat().st_size}))
+"""
+)
+
+LOAD_FUNCTION = (
+    MODULE
+    + """
+started = time.perf_counter()
+with open(sys.argv[2], "rb") as file:
+    loaded = torch.compiler.load_compiled_function(file)
+step(lambda *args: loaded(module, *args))
+print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
+"""
+)
+
+STOCK = {
+    "mega-cache": (SAVE_MEGA, LOAD_MEGA),
+    "load_compiled_function": (SAVE_FUNCTION, LOAD_FUNCTION),
+}
+
+
+def main(args: list[str]) -> None:
+    split = args.index("--stock") if "--stock" in args else len(args)
+    stock = set(args[split + 1 :])
+    print(machine())
+    print(
+        "blueprint\tload\tforward\tbackward\ttotal ms\timport torch\timport tezzeret\tstock: ms (times slower)"
+    )
+    totals = []
+    for path, manifest in bundles(args[:split]):
+        runs = [consumer(BUNDLE, str(path)) for _ in range(REPEAT)]
+        median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        totals.append(median["total"])
+        others = [
+            f"{name} {ms:.0f} ({ms / median['total']:.0f})"
+            for name, ms in (_stock(str(path)) if manifest.blueprint_id in stock else {}).items()
+        ]
+        keys = ("load", "forward", "backward", "total", "import_torch", "import_tezzeret")
+        figures = "\t".join(f"{median[key]:.2f}" for key in keys)
+        print(
+            f"{manifest.blueprint_id} {manifest.descriptor.name}\t{figures}\t{'; '.join(others)}", flush=True
+        )
+    print(
+        f"p50 of totals {statistics.median(totals):.2f} ms, worst {max(totals):.2f} ms, {len(totals)} bundles"
+    )
+
+
+def _stock(bundle: str) -> dict[str, float]:
+    found = {}
+    for name, (save, load) in STOCK.items():
+        with tempfile.TemporaryDirectory() as folder:
+            artefact = str(Path(folder) / "artefact")
+            consumer(save, bundle, artefact, compiler=True)
+            found[name] = consumer(load, bundle, artefact, compiler=True)["total"]
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

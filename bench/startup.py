@@ -1,0 +1,41 @@
+"""Start-up: ``--help`` against importing Typer and rich, an unchanged compile against ``--help``."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+from bench.support import STORE, machine
+
+REPEAT = 15
+
+
+def main() -> None:
+    python = sys.executable
+    commands = {
+        "import typer, rich": [python, "-c", "import typer, rich"],
+        "tezzeret --help": [python, "-m", "tezzeret_cli", "--help"],
+        "compile, unchanged": [python, "-m", "tezzeret_cli", "compile", "--store", str(STORE), "-q"],
+    }
+    samples: dict[str, list[float]] = {name: [] for name in commands}
+    peak = 0
+    for _ in range(REPEAT):
+        for name, command in commands.items():
+            started = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=False)
+            samples[name].append((time.perf_counter() - started) * 1e3)
+            peak = max(peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    medians = {name: statistics.median(found) for name, found in samples.items()}
+    print(machine())
+    for name, median in medians.items():
+        print(f"{name}\t{median:.0f} ms")
+    print(f"--help / imports\t{medians['tezzeret --help'] / medians['import typer, rich']:.2f}")
+    print(f"unchanged compile / --help\t{medians['compile, unchanged'] / medians['tezzeret --help']:.2f}")
+    print(f"peak memory of the largest\t{peak / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A steady training step: bundle, eager and torch.compile in one process, medians and ratios.
+
+``python -m bench.steps [ID]...`` measures the store's bundles. torch.compile compiles here, which takes
+half a minute for each module.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from bench.support import STORE, bundles, geometric_mean, machine
+
+ROUNDS = 15
+TARGET_S = 0.02
+
+
+def main(args: list[str]) -> None:
+    if args[:1] == ["--one"]:
+        print(" ".join(f"{value:.3f}" for value in measure(args[1])))
+        return
+    print(machine())
+    print("blueprint\tbundle us\teager us\tcompile us\tbundle/eager\tbundle/compile\tguard us")
+    rows = []
+    for path, manifest in bundles(args):
+        command = [sys.executable, "-m", "bench.steps", "--one", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{manifest.blueprint_id}\tfailed: {done.stderr.strip().splitlines()[-1]}", flush=True)
+            continue
+        bundle, eager, compiled, guard = map(float, done.stdout.split()[-4:])
+        rows.append((bundle / eager, bundle / compiled))
+        figures = f"{bundle:.1f}\t{eager:.1f}\t{compiled:.1f}\t{bundle / eager:.2f}\t{bundle / compiled:.2f}"
+        print(f"{manifest.blueprint_id} {manifest.descriptor.name}\t{figures}\t{guard:.2f}", flush=True)
+    print(
+        f"geometric means over {len(rows)}: bundle/eager {geometric_mean(r[0] for r in rows):.3f}, "
+        f"bundle/compile {geometric_mean(r[1] for r in rows):.3f} (store {STORE})"
+    )
+
+
+def measure(path: str) -> tuple[float, float, float, float]:
+    """Microseconds of a step of each, taken in turns, and of the guard check alone."""
+    import torch
+
+    import tezzeret_cli
+    from tezzeret_cli.blueprints.construct import construct
+
+    bundle = tezzeret_cli.load(path, on_guard_miss="raise")
+    manifest = bundle.tezzeret.manifest
+    torch.manual_seed(0)
+    eager, calls = construct(manifest.factory, manifest.parameters)
+    inputs = [x.requires_grad_() if x.is_floating_point() else x for x in calls[0]]
+    compiled = torch.compile(eager)
+
+    def step(module: Callable[..., object]) -> Callable[[], None]:
+        def run() -> None:
+            out = module(*inputs)
+            outputs = out if isinstance(out, tuple) else (out,)
+            sum(t.sum() for t in outputs).backward()
+
+        return run
+
+    steps = [step(bundle), step(eager), step(compiled)]
+    for run in steps:
+        for _ in range(5):
+            run()
+    counts = [max(1, int(TARGET_S / _seconds(run, 1))) for run in steps]
+    samples: list[list[float]] = [[] for _ in steps]
+    for _ in range(ROUNDS):
+        for run, count, found in zip(steps, counts, samples, strict=True):
+            found.append(_seconds(run, count) * 1e6)
+    medians = [statistics.median(found) for found in samples]
+    return medians[0], medians[1], medians[2], _guard_us(bundle, inputs)
+
+
+def _seconds(run: Callable[[], None], count: int) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - started) / count
+
+
+def _guard_us(bundle: object, inputs: list[object]) -> float:
+    """What a call costs before the compiled code: reading the tensors, and recognising the pattern."""
+    from tezzeret_cli.runtime import module as internals
+
+    binding = bundle.tezzeret  # type: ignore[attr-defined]
+    if not binding._patterns:
+        return 0.0
+    layout, pattern = binding._layout, binding._patterns[0]
+
+    def check() -> None:
+        slots = layout.tensors()
+        tensors = internals._select(pattern.variant, inputs, slots)
+        assert pattern.check(*tensors)
+        assert internals._still_good(pattern.variant, tensors)
+
+    return statistics.median(_seconds(check, 2000) * 1e6 for _ in range(9))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

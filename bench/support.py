@@ -1,0 +1,73 @@
+"""What the benchmarks share: the store they measure, consumers in fresh processes, and summaries."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tezzeret_cli.bundle.read import read_manifest
+from tezzeret_cli.bundle.scan import published
+from tezzeret_cli.model.manifest import Manifest
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = Path(os.environ.get("TEZZERET_STORE") or ROOT / ".store")
+
+
+def bundles(wanted: Sequence[str]) -> list[tuple[Path, Manifest]]:
+    """The newest compiled bundle of each ordinary blueprint in ``STORE``, or of the ``wanted`` ids."""
+    newest: dict[str, tuple[Path, Manifest]] = {}
+    for item in published(STORE):
+        manifest, _ = read_manifest(item.path)
+        ordinary = not manifest.descriptor.quarantine_only
+        if not manifest.eager_fallback and (item.blueprint_id in wanted if wanted else ordinary):
+            newest[item.blueprint_id] = (item.path, manifest)
+    if not newest:
+        sys.exit(f"{STORE} holds no compiled bundle; run `tezzeret compile --store {STORE}` first")
+    return [newest[key] for key in sorted(newest)]
+
+
+def consumer(code: str, *args: str, compiler: bool = False) -> dict[str, float]:
+    """Run code in a fresh process with an empty cache, and by default without a compiler; what it
+    prints as JSON."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = {
+            "PATH": os.environ["PATH"] if compiler else "",
+            "HOME": home,
+            "TMPDIR": home,
+            "TORCHINDUCTOR_CACHE_DIR": f"{home}/cache",
+            "PYTHONPATH": str(ROOT),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args], env=environment, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def machine() -> str:
+    """One line: what the figures were measured on."""
+    import torch
+
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
