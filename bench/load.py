@@ -112,9 +112,8 @@ def main(args: list[str]) -> None:
     split = args.index("--stock") if "--stock" in args else len(args)
     stock = set(args[split + 1 :])
     print(machine())
-    print(
-        "blueprint\tload\tforward\tbackward\ttotal ms\timport torch\timport tezzeret\tstock: ms (times slower)"
-    )
+    columns = ("load", "forward", "backward", "total ms", "import torch", "import tezzeret")
+    print("blueprint", *columns, "stock: ms (times slower)", sep="\t")
     totals = []
     for path, manifest in bundles(args[:split]):
         runs = [consumer(BUNDLE, str(path)) for _ in range(REPEAT)]

@@ -1,0 +1,1 @@
+complete --command tezzeret --no-files --arguments "(env _TEZZERET_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) tezzeret)" --condition "env _TEZZERET_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) tezzeret"
