@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Compile PyTorch blueprints ahead of time into bundles that train without a compiler.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # the boxed help costs more to import than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("compile")(compile_command)

@@ -84,7 +84,7 @@ def trace(
     torch._dynamo.reset()
     for tensor, dim, smallest, largest in dynamic:
         torch._dynamo.mark_dynamic(tensor, dim, min=smallest, max=largest)
-    with _capture_configuration():
+    with _capture_configuration(), _several_threads():
         split = _splitting_backend(found)
 
         def backend(graph: GraphModule, fake_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
@@ -129,6 +129,18 @@ def _capture_configuration() -> Iterator[None]:
         ),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _several_threads() -> Iterator[None]:
+    """With a single thread torch chooses a convolution's backend by the batch size, which would bind
+    the graph to small batches."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _splitting_backend(found: Trace) -> Callable[..., Any]:
