@@ -17,19 +17,11 @@ ORDINARY = ("--select", "BP0[0-3]*", "--select", "BP04[0-2]")
 
 def main() -> None:
     python = sys.executable
+    tezzeret = [python, "-m", "tezzeret_cli"]
     commands = {
         "import typer, rich": [python, "-c", "import typer, rich"],
-        "tezzeret --help": [python, "-m", "tezzeret_cli", "--help"],
-        "compile, unchanged": [
-            python,
-            "-m",
-            "tezzeret_cli",
-            "compile",
-            "--store",
-            str(STORE),
-            "-q",
-            *ORDINARY,
-        ],
+        "tezzeret --help": [*tezzeret, "--help"],
+        "compile, unchanged": [*tezzeret, "compile", "--store", str(STORE), "-q", *ORDINARY],
     }
     samples: dict[str, list[float]] = {name: [] for name in commands}
     peak = 0

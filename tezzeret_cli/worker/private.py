@@ -228,7 +228,8 @@ def compile_library(
     }
     tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
     oblivious = shape_config.patch(backed_size_oblivious=True)
-    with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing, oblivious:
+    threads = _several_threads()
+    with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing, oblivious, threads:
         compiled: Any = compile_fx_inner(
             graph,
             list(fake_inputs),
