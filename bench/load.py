@@ -82,30 +82,7 @@ print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
 """
 )
 
-SAVE_FUNCTION = (
-    MODULE
-    + """
-compiled = torch.compile(module, fullgraph=True).forward.aot_compile((tuple(inputs), {}))
-compiled.save_compiled_function(sys.argv[2])
-print(json.dumps({"bytes": Path(sys.argv[2]).stat().st_size}))
-"""
-)
-
-LOAD_FUNCTION = (
-    MODULE
-    + """
-started = time.perf_counter()
-with open(sys.argv[2], "rb") as file:
-    loaded = torch.compiler.load_compiled_function(file)
-step(lambda *args: loaded(module, *args))
-print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
-"""
-)
-
-STOCK = {
-    "mega-cache": (SAVE_MEGA, LOAD_MEGA),
-    "load_compiled_function": (SAVE_FUNCTION, LOAD_FUNCTION),
-}
+STOCK = {"mega-cache": (SAVE_MEGA, LOAD_MEGA)}
 
 
 def main(args: list[str]) -> None:
