@@ -42,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """Merge all sources; a flag of ``None`` was not given. Raises ``SettingsError`` naming the source."""
+    """Merge all sources; a flag of ``None`` was not given. Folders come out absolute, for processes that
+    work in folders of their own. Raises ``SettingsError`` naming the source."""
     values: dict[str, tuple[Any, str]] = {}
     path = _config_path(environment)
     if path is not None:
@@ -57,9 +58,9 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> S
         if value is not None
     }
     settings = Settings(**{name: _convert(name, value, where) for name, (value, where) in values.items()})
-    if not settings.cache:
-        settings = msgspec.structs.replace(settings, cache=str(_cache_home(environment) / "tezzeret"))
-    return settings
+    cache = settings.cache or str(_cache_home(environment) / "tezzeret")
+    store = None if settings.store is None else os.path.abspath(settings.store)
+    return msgspec.structs.replace(settings, cache=os.path.abspath(cache), store=store)
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:
