@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str | None = None
     strategy: str = "standard"
     device: str = "cpu"
+    isa: str | None = None
     jobs: int = 0
     timeout_s: float | None = None
     memory: int | None = None

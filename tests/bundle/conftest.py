@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -83,26 +81,3 @@ def eager():
         return getattr(blueprints, name)({})
 
     return make
-
-
-@pytest.fixture
-def consumer(tmp_path: Path):
-    """Run Python code as a consumer does: no compiler, an empty PATH, an empty cache."""
-
-    def run(code: str, *args: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": "",
-            "HOME": str(tmp_path),
-            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
-            "PYTHONPATH": str(ROOT),
-        }
-        return subprocess.run(
-            [*prefix, sys.executable, "-c", code, *args],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return run

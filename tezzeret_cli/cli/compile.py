@@ -43,6 +43,13 @@ def compile_command(
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cpu]")
     ] = None,
+    isa: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Instruction set of the libraries: avx512, avx2 or neon. [default: the best one here]",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", metavar="N", help="Jobs at once. [default: cores, as memory allows]"),
@@ -82,6 +89,7 @@ def compile_command(
             "strategy": strategy,
             "profile": profile,
             "device": device,
+            "isa": isa,
             "jobs": jobs,
             "timeout_s": timeout,
             "memory": memory,

@@ -56,12 +56,14 @@ EAGER_STAGES = ("construct", "eager")
 
 
 class AttemptOptions(msgspec.Struct, frozen=True):
-    """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it."""
+    """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it,
+    ``isa`` the level that libraries are built for."""
 
     proof_timeout_s: float
     eager_timeout_s: float
     repeat: int
     compiler: str
+    isa: str
 
 
 class Attempt:
@@ -109,7 +111,7 @@ class Attempt:
 
     def _build_task(self, *, compile: bool) -> Task:
         strategy = self.job.strategy
-        request = BuildRequest(self.job, str(self._staged), str(self._scratch), compile)
+        request = BuildRequest(self.job, str(self._staged), str(self._scratch), self._options.isa, compile)
         return Task(
             id=self.number,
             entry=BUILD,
@@ -278,7 +280,9 @@ def _reply(ending: Ending) -> WorkerReply | Reason:
             return Reason("internal", f"the worker raised {kind}: {_line(message)}", False)
         case Crashed(signal=number, status=status):
             how = f"signal {number}" if number is not None else f"exit status {status}"
-            return Reason("crash", f"the worker crashed ({how})", False)
+            lost = number is None and status is None
+            text = "the worker ended without an answer" if lost else f"the worker crashed ({how})"
+            return Reason("crash", text, False)
         case TimedOut(after_s):
             return Reason("timeout", f"not done after {after_s:g} s", False)
         case OutOfMemory(peak, limit):

@@ -118,6 +118,7 @@ def _run(
         eager_timeout_s=options.eager_timeout_s,
         repeat=options.repeat,
         compiler=facts.compiler,
+        isa=facts.isa,
     )
 
     def make_attempt(number: int, job: Job) -> Attempt:
