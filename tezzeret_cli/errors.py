@@ -6,6 +6,7 @@ Only the shell (``tezzeret_cli/cli``) turns an error into an exit status; every 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 
 class ExitCode(enum.IntEnum):
@@ -20,6 +21,20 @@ class ExitCode(enum.IntEnum):
     DAMAGED = 6
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+MEANING: Mapping[ExitCode, str] = {
+    ExitCode.OK: "All done.",
+    ExitCode.JOB_FAILED: "A job failed.",
+    ExitCode.USAGE: "Bad input or usage; nothing was written.",
+    ExitCode.FELL_BACK: "Done, but some blueprint fell back to eager.",
+    ExitCode.VERIFICATION_FAILED: "Verification failed.",
+    ExitCode.STORE_LOCKED: "The store is locked.",
+    ExitCode.DAMAGED: "The store is damaged.",
+    ExitCode.INTERRUPTED: "Interrupted; what was finished stays.",
+    ExitCode.TERMINATED: "Ended by a signal; what was finished stays.",
+}
+"""The exit codes in words, for the manual."""
 
 
 class TezzeretError(Exception):
