@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Command
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.command import ROOT, Command
 
 
 @pytest.fixture(scope="session")

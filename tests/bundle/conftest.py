@@ -9,7 +9,7 @@ import pytest
 
 import tezzeret_cli
 from tests.bundle import blueprints
-from tests.support.command import Command
+from tests.support.command import ROOT, Command
 
 NAMES = (
     "mlp",
@@ -28,8 +28,6 @@ PROFILE = """
 match = "{name}"
 factory = "tests.bundle.blueprints:{name}"
 """
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Forged:

@@ -10,6 +10,7 @@ import datetime
 import platform
 import shutil
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -140,7 +141,7 @@ class Attempt:
         )
 
     def _built(self, ending: Ending) -> None:
-        reply = _reply(ending)
+        reply = self._reply(ending)
         self._compile_ms = (time.monotonic() - self._started) * 1e3
         if isinstance(reply, BuildRefused):
             self._finish(Status.FAILED, reply.reason.kind, self._both(reply.reason.message))
@@ -158,6 +159,13 @@ class Attempt:
                 self._reason = reason
                 self._clear_staged()
                 self.task = self._build_task(compile=False)
+
+    def _reply(self, ending: Ending) -> WorkerReply | Reason:
+        """The worker's answer, or why there is none; a crash with the last thing it said."""
+        reply = _reply(ending)
+        if isinstance(ending, Crashed) and isinstance(reply, Reason) and (said := _last_line(self._log)):
+            return Reason(reply.kind, f"{reply.message}: {said}", reply.deterministic)
+        return reply
 
     def _both(self, message: str) -> str:
         return f"{self._reason.message}; {message}" if self._reason else message
@@ -218,7 +226,7 @@ class Attempt:
     def _proved(self, ending: Ending) -> None:
         assert self._result is not None
         assert self._draft is not None
-        reply = _reply(ending)
+        reply = self._reply(ending)
         failure = reply.reason if isinstance(reply, ProofResult) else reply
         if isinstance(reply, ProofResult) and reply.timing is None and not self._draft.eager_fallback:
             failure = failure or Reason("internal", "the proof measured nothing", False)
@@ -289,6 +297,17 @@ def _reply(ending: Ending) -> WorkerReply | Reason:
             return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
         case Cancelled():
             return Reason("interrupted", "interrupted", False)
+
+
+def _last_line(log: Path) -> str:
+    """The last line of a worker's output that is not blank; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((_line(line) for line in reversed(lines) if line.strip()), "")
 
 
 def _line(text: str) -> str:
