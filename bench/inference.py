@@ -1,8 +1,8 @@
 """A call without gradients: through a library of its own, and through the one that saves activations.
 
 ``python -m bench.inference [ID]...`` measures the store's bundles, the largest batch in turn with the
-example's own. ``worth_inference`` in ``tezzeret_cli/worker/lower.py`` decides by these figures which
-variants get a library of their own; set its two constants to 0 to measure all.
+example's own. ``worth_inference`` in ``tezzeret_cli/worker/lower.py`` decides which variants get a library of
+their own; let it return true to measure all.
 """
 
 from __future__ import annotations

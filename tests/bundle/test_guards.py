@@ -117,6 +117,7 @@ def test_forward_mode_differentiation_gives_what_eager_gives(forged, eager):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GuardMissWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         _, found = torch.func.jvp(bundle, (x,), (torch.ones_like(x),))
     _, expected = torch.func.jvp(module, (x,), (torch.ones_like(x),))
     torch.testing.assert_close(found, expected)

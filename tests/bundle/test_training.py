@@ -224,3 +224,21 @@ def test_threads_may_call_one_module_at_once(forged, eager):
         found = list(pool.map(bundle, inputs))
     for have, x in zip(found, inputs, strict=True):
         torch.testing.assert_close(have, module(x))
+
+
+def test_a_call_without_gradients_saves_nothing_where_that_is_dear(forged, eager):
+    """The encoder's dropout and activation leave masks, so its calls without gradients have a library of
+    their own; a plain map's do not."""
+    bundle = forged.load("encoder", on_guard_miss="raise")
+    assert [variant.inference is not None for variant in bundle.tezzeret.manifest.variants] == [True, True]
+    module, (x,) = eager("encoder")
+    for training in (True, False):
+        bundle.train(training)
+        module.train(training)
+        with torch.no_grad():
+            torch.manual_seed(7)
+            found = bundle(x)
+            torch.manual_seed(7)
+            expected = module(x)
+        torch.testing.assert_close(tensors(found), tensors(expected))
+    torch.testing.assert_close(dict(bundle.state_dict()), dict(module.state_dict()))

@@ -21,8 +21,9 @@ from tezzeret_cli.worker.capture import Capture, Specialised
 from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
 from tezzeret_cli.worker.unsupported import Unsupported
 
-INFERENCE_BYTES = 0
-INFERENCE_SHARE = 0.0
+INFERENCE_SHARE = 4.0
+"""From how many times the returned bytes on saved activations cost a call without gradients too much
+memory. ``bench/inference.py`` measures what the library of its own gains."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +133,13 @@ class _Plan:
         return OutputLeaf(kind, self._kept.index(leaf.index), base, leaf.differentiable)
 
     def worth_inference(self) -> bool:
-        """Whether a call without gradients should have a library of its own."""
-        saved, returned = _bytes(self.saved), _bytes(self.results)
-        return saved >= INFERENCE_BYTES and saved >= INFERENCE_SHARE * returned
+        """Whether a call without gradients should have a library of its own.
+
+        Masks and indices are what makes a forward pass for training slow: computing them keeps
+        convolutions, pools and activations from being fused. Other saved values cost memory.
+        """
+        apart = any(not node.meta["val"].is_floating_point() for node in self.saved)
+        return apart or _bytes(self.saved) >= INFERENCE_SHARE * max(1, _bytes(self.results))
 
     def inference(self) -> tuple[GraphModule, tuple[Source, ...]]:
         """The forward graph without what only the backward needs. Asked for before ``forward``."""
