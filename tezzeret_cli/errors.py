@@ -6,6 +6,7 @@ Only the shell (``tezzeret_cli/cli``) turns an error into an exit status; every 
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 
 
 class ExitCode(enum.IntEnum):
@@ -18,6 +19,7 @@ class ExitCode(enum.IntEnum):
     VERIFICATION_FAILED = 4
     STORE_LOCKED = 5
     DAMAGED = 6
+    JOURNAL_FAILED = 7
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -65,6 +67,54 @@ class StoreLockedError(StoreError):
     """Another process holds the store's lock for longer than the caller was willing to wait."""
 
     exit_code = ExitCode.STORE_LOCKED
+
+
+class JournalError(TezzeretError):
+    """The journal could not be read or written. What was acknowledged before is durable; nothing was
+    acknowledged since, and the journal that raised it takes no more."""
+
+    exit_code = ExitCode.JOURNAL_FAILED
+
+
+class JournalLockedError(JournalError):
+    """Another process has the journal open."""
+
+    exit_code = ExitCode.STORE_LOCKED
+    can_retry = True
+
+
+class JournalChangedError(JournalError):
+    """The journal was compacted while it was read."""
+
+    can_retry = True
+
+
+class JournalVersionError(JournalError):
+    """The journal was written by a newer version. Nothing has been written to it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class JournalDamagedError(JournalError):
+    """The journal holds something that no interrupted write explains. Nothing has been written to it.
+
+    ``path`` and ``offset`` say where, ``last_good`` is the sequence up to which it can be trusted.
+    """
+
+    exit_code = ExitCode.DAMAGED
+
+    def __init__(
+        self, message: str, *, path: Path, offset: int, last_good: int, advice: str | None = None
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.path = path
+        self.offset = offset
+        self.last_good = last_good
+
+
+class JournalTailError(JournalDamagedError):
+    """The last frames of the journal are unreadable: an interrupted write or damage, nobody can tell.
+    Opening it with ``accept_tail_loss`` gives them up."""
 
 
 class BundleError(TezzeretError):
