@@ -167,8 +167,12 @@ def _recover(
     writer = Writer(folder, point, options, disk)
     writer.frames += end.frames
     writer.bytes += end.bytes
-    if end.base:
-        _remove_before(disk, folder, end.base)
+    try:
+        with writer.working():
+            _remove_before(disk, folder, end.base)
+    except BaseException:
+        writer.close()
+        raise
     return Journal(folder, writer, lock, found, disk)
 
 
