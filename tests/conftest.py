@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fault-size",
         choices=["small", "full"],
         default="small",
-        help="tests/faults: small is a sample that takes seconds, full is every truncation, bit and crash point",
+        help="tests/faults: small is a sample, full is every truncation, bit and crash point",
     )
 
 

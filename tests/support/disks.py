@@ -14,6 +14,7 @@ from tezzeret_cli.wal.disk import Disk
 
 SECTOR = 512
 
+
 class FailingDisk(Disk):
     """A disk on which operation number ``at``, counted from 0, goes wrong in one ``way``.
 
@@ -115,7 +116,9 @@ class SimulatedDisk(Disk):
     led to it. ``fail`` is the number of a sync that fails and loses what it should have kept, as Linux does.
     """
 
-    def __init__(self, image: Image | None = None, *, cut: int = -1, without: str = "", fail: int = -1) -> None:
+    def __init__(
+        self, image: Image | None = None, *, cut: int = -1, without: str = "", fail: int = -1
+    ) -> None:
         self.root = _load(image or {"runs": {}})
         self.cut, self.without, self.fail = cut, without, fail
         self.count = 0
@@ -231,7 +234,10 @@ class SimulatedDisk(Disk):
                 node.durable = node.durable.ljust(len(node.view), b"\0")
                 node.pending.clear()
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        node.durable = bytes(node.view) if isinstance(node, File) else dict(node.view)
+        if isinstance(node, File):
+            node.durable = _survive_file(node, lambda: True)
+        else:
+            node.durable = dict(node.view)
         node.pending.clear()
 
     def _works(self, site: str) -> bool:

@@ -31,7 +31,9 @@ def torn_log() -> tuple[Image, History]:
 class Run:
     """The workload on one disk. ``history`` is what its user knows when it stops, wherever that is."""
 
-    def __init__(self, disk: Disk, history: History, options: Options = OPTIONS, folder: Path = FOLDER) -> None:
+    def __init__(
+        self, disk: Disk, history: History, options: Options = OPTIONS, folder: Path = FOLDER
+    ) -> None:
         self.disk, self.history, self.options, self.folder = disk, history, options, folder
         self.journal: Journal | None = None
 

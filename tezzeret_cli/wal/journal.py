@@ -145,10 +145,9 @@ def _recover(
     replaces it is."""
     names = disk.listdir(folder)
     present = numbers(names)
-    for number in present:
-        with opened(disk, folder / name(number), os.O_RDONLY) as descriptor:
-            disk.fsync(descriptor)
-            disk.drop_cache(descriptor)
+    if not present:
+        sync_folder(disk, folder.parent)
+    _make_durable(disk, folder, present)
     scan = Scan(folder, disk)
     for frame in scan:
         if replay is not None and frame.type in RECORDS:
@@ -159,8 +158,6 @@ def _recover(
         if draft.endswith(DRAFT):
             disk.unlink(folder / draft)
     end = found.ending
-    if not present:
-        sync_folder(disk, folder.parent)
     point = Point(
         end.journal or secrets.token_bytes(16), end.number, end.offset, end.sequence, end.epoch + 1, end.chain
     )
@@ -174,6 +171,15 @@ def _recover(
         writer.close()
         raise
     return Journal(folder, writer, lock, found, disk)
+
+
+def _make_durable(disk: Disk, folder: Path, present: list[int]) -> None:
+    """Make durable what a dead process may have left in the caches, and forget what a device never got."""
+    for number in present:
+        with opened(disk, folder / name(number), os.O_RDONLY) as descriptor:
+            disk.fsync(descriptor)
+            disk.drop_cache(descriptor)
+    sync_folder(disk, folder)
 
 
 def _remove_before(disk: Disk, folder: Path, base: int) -> None:
