@@ -13,7 +13,6 @@ from tezzeret_cli.wal.disk import Disk
 from tezzeret_cli.wal.journal import is_live
 from tezzeret_cli.wal.reader import Scan
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -71,8 +71,8 @@ class Writer:
         self._failure: str | None = None
         self._lock = Lock()
         self.frames = 0
-        """Frames since the base of the log, and its bytes; whoever knows the log's past adds to them."""
         self.bytes = 0
+        """How much was written since the last ``rebase``; whoever knows the log's past adds to it."""
         with self.working():
             self._advance()
 
@@ -122,8 +122,8 @@ class Writer:
         _check(entries)
         with self._lock, self.working():
             self._seal()
-            self.frames = self.bytes = 0
             self._advance(entries, base=True)
+            self.frames = self.bytes = 0
             return self._point.number
 
     def seal(self) -> None:
