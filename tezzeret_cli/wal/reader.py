@@ -23,6 +23,7 @@ from tezzeret_cli.wal.frame import (
 from tezzeret_cli.wal.segment import Segment, name, numbers, read_opening
 
 CHUNK = 1 << 20
+_SEGMENT, _SEAL = int(Type.SEGMENT), int(Type.SEAL)
 RECORDS = frozenset({Type.BEGIN, Type.DATA, Type.COMMIT, Type.ABORT})
 
 
@@ -131,41 +132,47 @@ class Scan:
     ) -> Generator[Frame, None, Fault | None]:
         """The frames before ``limit``; returns the fault that ended them."""
         read, number, salt, epoch = self._disk.read, segment.number, segment.first.salt, self._epoch
+        sequence, chain, offset, count = self._sequence, self._chain, 0, 0
         data, start = b"", 0
-        while self._offset < limit:
-            offset = self._offset
+        kind = 0
+        fault: Fault | None = None
+        while offset < limit:
             at = offset - start
             if len(data) - at < HEADER:
                 data, start, at = read(descriptor, min(CHUNK, limit - offset), offset), offset, 0
             frame = decode_header(data, at, offset)
             if isinstance(frame, Fault):
-                return frame
-            if frame.next_offset > limit:
-                return Fault.SHORT
-            if frame.next_offset - start > len(data):
-                data, start, at = read(descriptor, max(CHUNK, frame.next_offset - offset), offset), offset, 0
+                fault = frame
+                break
+            end = frame.next_offset
+            if end > limit:
+                fault = Fault.SHORT
+                break
+            if end - start > len(data):
+                data, start, at = read(descriptor, max(CHUNK, end - offset), offset), offset, 0
             fault = read_payload(data, at, frame)
             if fault:
-                return fault
-            if frame.salt != salt:
-                return Fault.SALT
-            if frame.segment != number or frame.epoch != epoch:
-                return Fault.SEGMENT
-            if frame.sequence != self._sequence + 1:
-                return Fault.SEQUENCE
-            if not continues(data, at, frame, self._chain):
-                return Fault.CHAIN
-            if (frame.type == Type.SEGMENT) != (offset == 0):
-                return Fault.OPENING
-            if self._closed:
-                return Fault.AFTER_SEAL
-            self._sequence, self._chain = frame.sequence, frame.chain
-            self._offset = frame.next_offset
-            self._frames += 1
-            self._whole -= offset > 0
-            self._closed = frame.type == Type.SEAL
+                break
+            fault = _misfit(frame, salt, number, epoch, sequence + 1)
+            if fault:
+                break
+            if not continues(data, at, frame, chain):
+                fault = Fault.CHAIN
+                break
+            if (frame.type == _SEGMENT) != (offset == 0):
+                fault = Fault.OPENING
+                break
+            if kind == _SEAL:
+                fault = Fault.AFTER_SEAL
+                break
+            sequence, chain, offset, kind = frame.sequence, frame.chain, end, frame.type
+            count += 1
             yield frame
-        return None
+        self._sequence, self._chain, self._offset = sequence, chain, offset
+        self._frames += count
+        self._whole -= max(0, count - 1)
+        self._closed = kind == _SEAL
+        return fault
 
     def _end(self, last: Segment, base: Segment, size: int, fault: Fault | None, sealed: bool) -> Ending:
         if fault is None and self._whole > 0:
@@ -187,6 +194,14 @@ class Scan:
             fault=fault,
             sealed=sealed or (fault is not None and (self._whole > 0 or self._closed or self._offset == 0)),
         )
+
+
+def _misfit(frame: Frame, salt: bytes, number: int, epoch: int, sequence: int) -> Fault | None:
+    if frame.sequence == sequence and frame.salt == salt and frame.segment == number and frame.epoch == epoch:
+        return None
+    if frame.salt != salt:
+        return Fault.SALT
+    return Fault.SEQUENCE if frame.sequence != sequence else Fault.SEGMENT
 
 
 def read(folder: Path, disk: Disk | None = None) -> Iterator[Frame]:
