@@ -95,7 +95,6 @@ def padded(size: int) -> int:
 
 
 def encode(
-    *,
     type: int,
     txn: bytes,
     payload: bytes,
@@ -113,7 +112,7 @@ def encode(
     """A frame that stands at ``offset``, and the chain after it. ``chain`` is that of the frame before."""
     size = len(payload)
     room = (size + 7) & ~7
-    if naturally_zero(payload, offset + HEADER):
+    if b"\0" in payload and naturally_zero(payload, offset + HEADER):
         flags |= Flag.ZEROS
     front = _FRONT.pack(
         MAGIC,
@@ -135,7 +134,7 @@ def encode(
     )
     chain = xxh3_128_digest(chain + front)
     head = front + chain + salt + _ZEROS
-    return b"".join((head, _SUM.pack(xxh3_64_intdigest(head)), payload, _PADDING[room - size])), chain
+    return head + _SUM.pack(xxh3_64_intdigest(head)) + payload + _PADDING[room - size], chain
 
 
 def decode_header(data: bytes, at: int, offset: int) -> Frame | Fault:
@@ -228,8 +227,6 @@ def pieces(start: int, end: int) -> list[tuple[int, int]]:
 
 def naturally_zero(payload: bytes, offset: int) -> bool:
     """Whether some sector's share of a payload that begins at ``offset`` is all zeros."""
-    if b"\0" not in payload:
-        return False
     return any(
         not payload[a - offset : b - offset].strip(b"\0") for a, b in pieces(offset, offset + len(payload))
     )

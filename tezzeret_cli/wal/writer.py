@@ -111,7 +111,7 @@ class Writer:
                 self._seal()
                 self._advance()
             first = self._point.sequence + 1
-            self._put(b"".join(self._encode(entry) for entry in entries))
+            self._put(b"".join(self._encode(entries)))
             return list(range(first, self._point.sequence + 1))
 
     def rebase(self, entries: Sequence[Entry]) -> int:
@@ -156,7 +156,7 @@ class Writer:
         self._failure = None
 
     def _seal(self) -> None:
-        self._put(self._encode(Entry(Type.SEAL, NO_TXN)))
+        self._put(b"".join(self._encode([Entry(Type.SEAL, NO_TXN)])))
 
     def _put(self, data: bytes) -> None:
         write_all(self._disk, self._descriptor, data)
@@ -165,28 +165,32 @@ class Writer:
         self.bytes += len(data)
         self._durable = self._point.sequence
 
-    def _encode(self, entry: Entry) -> bytes:
-        point = self._point
-        data, chain = encode(
-            type=entry.type,
-            txn=entry.txn,
-            payload=entry.payload,
-            sequence=point.sequence + 1,
-            epoch=point.epoch,
-            timestamp=time.time_ns(),
-            durable=self._durable,
-            segment=point.number,
-            salt=self._salt,
-            chain=point.chain,
-            offset=point.length,
-            flags=entry.flags,
-            schema=entry.schema,
-        )
-        point.sequence += 1
-        point.length += len(data)
-        point.chain = chain
-        self.frames += 1
-        return data
+    def _encode(self, entries: Iterable[Entry]) -> Iterator[bytes]:
+        """The entries as the next frames. The point moves on when all are taken."""
+        point, salt, durable, now = self._point, self._salt, self._durable, time.time_ns()
+        sequence, length, chain = point.sequence, point.length, point.chain
+        epoch, number = point.epoch, point.number
+        for entry in entries:
+            sequence += 1
+            data, chain = encode(
+                entry.type,
+                entry.txn,
+                entry.payload,
+                sequence,
+                epoch,
+                now,
+                durable,
+                number,
+                salt,
+                chain,
+                length,
+                entry.flags,
+                entry.schema,
+            )
+            length += len(data)
+            yield data
+        self.frames += sequence - point.sequence
+        point.sequence, point.length, point.chain = sequence, length, chain
 
     def _advance(self, entries: Sequence[Entry] = (), *, base: bool = False) -> None:
         """Make the next segment, begin it with ``entries``, and go on in it."""
@@ -205,8 +209,8 @@ class Writer:
 
     def _batches(self, entries: Iterable[Entry]) -> Iterator[bytes]:
         batch = bytearray()
-        for entry in entries:
-            batch += self._encode(entry)
+        for data in self._encode(entries):
+            batch += data
             if len(batch) >= _BATCH:
                 yield bytes(batch)
                 batch.clear()
