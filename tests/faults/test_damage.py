@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.disks import File, SimulatedDisk
+from tests.support.disks import File, PowerCut, SimulatedDisk
 from tests.support.logs import History, recover
 from tests.support.workload import FOLDER
 from tezzeret_cli.errors import JournalDamagedError, JournalTailError
@@ -15,7 +15,7 @@ from tezzeret_cli.wal import frame as frames
 from tezzeret_cli.wal import reader, repair
 from tezzeret_cli.wal.frame import Fault, decode_header
 from tezzeret_cli.wal.reader import RECORDS, Scan
-from tezzeret_cli.wal.repair import Tail, judge
+from tezzeret_cli.wal.repair import Tail, inspect, judge
 from tezzeret_cli.wal.writer import Options
 
 OPTIONS = Options(segment_bytes=44_000)
@@ -158,6 +158,24 @@ def test_a_lost_sector_of_what_was_acknowledged_is_corruption(log):
             assert found == log.history.known[: len(found)]
 
 
+def test_a_torn_group_loses_none_of_what_was_acknowledged_and_gives_nothing_wrong(full):
+    rng = random.Random(11)
+    tails: Counter = Counter()
+    for _ in range(20_000 if full else 400):
+        disk, history = SimulatedDisk(), History()
+        journal, _ = recover(FOLDER, disk, OPTIONS)
+        history.append(journal, rng.randint(1, 3))
+        disk.cut = disk.count
+        with pytest.raises(PowerCut):
+            history.append(journal, rng.randint(2, 12), size=rng.choice((24, 90, 700, 1500)))
+        image = disk.image(rng, rng.choice((0.2, 0.5, 0.8, 0.95)))
+        torn = SimulatedDisk(image)
+        tails[inspect(FOLDER, torn).tail] += 1
+        assert history.agrees(recover(FOLDER, torn, OPTIONS)[1])
+    assert set(tails) == {Tail.CLEAN, Tail.TORN}
+    assert tails[Tail.TORN] > 200
+
+
 def test_corruption_is_refused_with_place_and_last_good_record_and_the_log_is_left_alone(log):
     disk = SimulatedDisk(log.disk.image(None, 1))
     folder = disk.root.view["runs"].view["run"].view
@@ -168,6 +186,9 @@ def test_corruption_is_refused_with_place_and_last_good_record_and_the_log_is_le
         recover(FOLDER, disk, OPTIONS)
     error = caught.value
     assert (error.path.name, error.exit_code) == ("0000000002.wal", 6)
+    disk.reboot()
+    with pytest.raises(JournalDamagedError):
+        recover(FOLDER, disk, OPTIONS, accept_tail_loss=True)
     assert error.offset <= 5000 < error.offset + 1000
     assert str(error.last_good) in str(error)
     kept = folder.pop("quarantine").view
@@ -203,7 +224,7 @@ def _any_payload(data, at, frame):
     ("where", "what", "planted"),
     [
         (reader, "read_payload", _any_payload),
-        (repair, "_later_proof", lambda *_: None),
+        (repair, "later_proof", lambda *_: None),
         (frames, "xxh3_64_intdigest", None),
     ],
     ids=["payload-hash", "durable-sequence", "header-checksum"],

@@ -12,6 +12,7 @@ from tezzeret_cli.errors import JournalChangedError, JournalDamagedError, Journa
 from tezzeret_cli.wal.disk import Disk, explained, opened
 from tezzeret_cli.wal.frame import (
     HEADER,
+    MAGIC,
     NO_CHAIN,
     Fault,
     Frame,
@@ -25,6 +26,8 @@ from tezzeret_cli.wal.segment import Segment, name, numbers, read_opening
 CHUNK = 1 << 20
 _SEGMENT, _SEAL = int(Type.SEGMENT), int(Type.SEAL)
 RECORDS = frozenset({Type.BEGIN, Type.DATA, Type.COMMIT, Type.ABORT})
+INTERRUPTED = frozenset({Fault.SHORT, Fault.CHECKSUM, Fault.PAYLOAD, Fault.PADDING})
+"""What an interrupted write can leave. Anything else was written whole, and wrong."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -223,16 +226,43 @@ def read(folder: Path, disk: Disk | None = None) -> Iterator[Frame]:
             raise JournalChangedError(
                 f"journal {folder}: it was compacted meanwhile", advice="read it again"
             ) from None
-    refuse(scan.ending)
+        refuse(scan.ending)
+        proof = later_proof(disk, scan.ending) if scan.ending.fault else None
+    if proof:
+        raise damaged(scan.ending, proof)
 
 
 def refuse(ending: Ending) -> None:
-    """Raise if what ended a scan is certainly not an interrupted write."""
+    """Raise if what ended a scan is by itself not what an interrupted write leaves."""
     fault = ending.fault
     if fault is Fault.NEWER:
         raise JournalVersionError(f"{ending.path}: {fault.value}", advice="use a newer tezzeret")
-    if fault and ending.sealed:
+    if fault and (ending.sealed or fault not in INTERRUPTED):
         raise damaged(ending, fault.value)
+
+
+def later_proof(disk: Disk, ending: Ending) -> str | None:
+    """A later frame of the segment that was written when the bad one was already durable, in words.
+
+    Looks no further than the file was long when it was read. Raises ``OSError``.
+    """
+    position = ending.offset
+    with opened(disk, ending.path, os.O_RDONLY) as descriptor:
+        while position < ending.size:
+            data = disk.read(descriptor, min(CHUNK + HEADER, ending.size - position), position)
+            at = data.find(MAGIC)
+            while 0 <= at < CHUNK:
+                frame = decode_header(data, at, position + at)
+                if (
+                    isinstance(frame, Frame)
+                    and (frame.salt, frame.segment) == (ending.salt, ending.number)
+                    and frame.durable > ending.sequence
+                ):
+                    fault = ending.fault.value if ending.fault else ""
+                    return f"{fault}, and frame {frame.sequence} says that it was already durable"
+                at = data.find(MAGIC, at + 1)
+            position += CHUNK
+    return None
 
 
 def damaged(ending: Ending, reason: str) -> JournalDamagedError:

@@ -11,20 +11,9 @@ import msgspec
 
 from tezzeret_cli.errors import JournalTailError
 from tezzeret_cli.wal.disk import Disk, opened, sync_folder, write_all
-from tezzeret_cli.wal.frame import (
-    HEADER,
-    MAGIC,
-    Fault,
-    Flag,
-    Frame,
-    decode_header,
-    pieces,
-)
-from tezzeret_cli.wal.reader import CHUNK, Ending, Scan, damaged, refuse
+from tezzeret_cli.wal.frame import HEADER, Fault, Flag, decode_header, pieces
+from tezzeret_cli.wal.reader import CHUNK, INTERRUPTED, Ending, Scan, damaged, later_proof, refuse
 from tezzeret_cli.wal.segment import DRAFT, QUARANTINE
-
-INTERRUPTED = frozenset({Fault.SHORT, Fault.CHECKSUM, Fault.PAYLOAD, Fault.PADDING})
-"""What an interrupted write can leave. Anything else was written whole, and wrong."""
 
 
 class Tail(enum.Enum):
@@ -63,39 +52,15 @@ def judge(disk: Disk, ending: Ending) -> Verdict:
         return Verdict(Tail.NEWER, ending, fault.value)
     if ending.sealed or fault not in INTERRUPTED:
         return Verdict(Tail.CORRUPT, ending, fault.value)
+    proof = later_proof(disk, ending)
+    if proof:
+        return Verdict(Tail.CORRUPT, ending, proof)
+    if fault is Fault.SHORT:
+        return Verdict(Tail.TORN, ending, fault.value)
     with opened(disk, ending.path, os.O_RDONLY) as descriptor:
-        later = _later_proof(disk, descriptor, ending)
-        if later is not None:
-            return Verdict(
-                Tail.CORRUPT,
-                ending,
-                f"{fault.value}, and frame {later.sequence} says that it was already durable",
-            )
-        if fault is Fault.SHORT:
-            return Verdict(Tail.TORN, ending, fault.value)
         if _has_lost_sector(disk, descriptor, ending):
             return Verdict(Tail.TORN, ending, "a sector of it was never written")
     return Verdict(Tail.AMBIGUOUS, ending, fault.value)
-
-
-def _later_proof(disk: Disk, descriptor: int, ending: Ending) -> Frame | None:
-    """A later frame of the same segment that was written when the bad one was already durable."""
-    position = ending.offset
-    while position < ending.size:
-        data = disk.read(descriptor, CHUNK + HEADER, position)
-        at = data.find(MAGIC)
-        while 0 <= at < CHUNK:
-            frame = decode_header(data, at, position + at)
-            if (
-                isinstance(frame, Frame)
-                and frame.salt == ending.salt
-                and frame.segment == ending.number
-                and frame.durable > ending.sequence
-            ):
-                return frame
-            at = data.find(MAGIC, at + 1)
-        position += CHUNK
-    return None
 
 
 def _has_lost_sector(disk: Disk, descriptor: int, ending: Ending) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.logs import TXN, entry, recover
 from tezzeret_cli.errors import (
     ExitCode,
+    JournalChangedError,
     JournalDamagedError,
     JournalError,
     JournalLockedError,
@@ -113,6 +114,31 @@ def test_a_reader_follows_a_journal_that_is_being_written(folder):
         with newest.open("ab") as file:
             file.write(b"half a fra")
         assert payloads(folder) == [b"%d" % n for n in range(10)]
+
+
+def test_a_reader_is_told_when_a_compaction_took_what_it_was_about_to_read(folder):
+    with Journal.open(folder, Options(segment_bytes=600)) as journal:
+        put(journal, b"one", b"two")
+        put(journal, b"three")
+        reading = read(folder)
+        assert next(reading).payload == b"one"
+        journal.compact([b"state"])
+        with pytest.raises(JournalChangedError):
+            list(reading)
+        assert payloads(folder) == [b"state"]
+
+
+def test_a_reader_does_not_stop_quietly_at_damage_to_what_was_acknowledged(folder):
+    with Journal.open(folder) as journal:
+        for number in range(4):
+            put(journal, b"%d" % number)
+        path = folder / segments(folder)[0]
+        data = bytearray(path.read_bytes())
+        data[700] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(JournalDamagedError, match="already durable") as caught:
+            payloads(folder)
+    assert caught.value.offset < 700
 
 
 def test_a_torn_tail_is_cut_off_without_changing_its_file_and_a_copy_is_kept(folder):
