@@ -49,7 +49,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """The journal's whole fault space: every bit, truncation, failed operation and crash point; 20 minutes."""
+    """The journal's whole fault space: every bit, truncation, failed operation and crash; 20 minutes."""
     _install(session, "test")
     session.run("python", "-m", "pytest", "tests/faults", "--fault-size", "full", *session.posargs)
 

@@ -193,7 +193,7 @@ def test_corruption_is_refused_with_place_and_last_good_record_and_the_log_is_le
     assert str(error.last_good) in str(error)
     kept = folder.pop("quarantine").view
     assert {name: bytes(file.view) for name, file in folder.items()} == before
-    assert bytes(kept["0000000002.wal.corrupt"].view) == bytes(second.view)
+    assert bytes(kept[f"0000000002.wal.{error.offset}.corrupt"].view) == bytes(second.view)
 
 
 def test_an_ambiguous_tail_is_given_up_only_on_request(log):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from copy import deepcopy
 from pathlib import Path
@@ -12,7 +13,8 @@ from tests.support.disks import FailingDisk, SimulatedDisk
 from tests.support.logs import History, entry, recover
 from tests.support.workload import FOLDER, OPTIONS, SYNCED, Run, torn_log
 from tezzeret_cli.errors import JournalError
-from tezzeret_cli.wal.disk import Disk
+from tezzeret_cli.wal.disk import Disk, explained
+from tezzeret_cli.wal.writer import Writer
 
 
 def attempt(inner: Disk, failing: FailingDisk, history: History, options, folder: Path) -> bool:
@@ -58,6 +60,24 @@ def test_an_error_comes_out_and_only_the_unacknowledged_is_in_doubt(way, number,
         assert recover(FOLDER, inner, options)[1] == history.known
         at += stride
     assert hits * stride > (10 if way in ("short", "full") else 100)
+
+
+def test_a_writer_that_forgives_itself_is_noticed(monkeypatch):
+    @contextlib.contextmanager
+    def working(self):
+        with explained(self.folder):
+            yield
+
+    monkeypatch.setattr(Writer, "working", working)
+    image, start = torn_log()
+    noticed = 0
+    for at in range(60):
+        inner, history = SimulatedDisk(image), deepcopy(start)
+        try:
+            attempt(inner, FailingDisk(inner, at, errno.EIO, "once"), history, OPTIONS, FOLDER)
+        except pytest.fail.Exception:
+            noticed += 1
+    assert noticed
 
 
 @pytest.mark.parametrize("way", ["once", "good", "full"])

@@ -20,7 +20,8 @@ LOCK = "journal.lock"
 
 
 class Journal:
-    """A journal that is open for writing, and locked until it is closed or the process dies.
+    """A journal that is open for writing, and locked until it is closed or the process dies. A child that
+    was forked meanwhile, and has not executed another program, keeps the lock after its parent's death.
 
     ``found`` is what the recovery found at the log's end. After a ``JournalError`` from a write it takes
     no more: close it and open it again in a new process.

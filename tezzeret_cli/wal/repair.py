@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tezzeret_cli.errors import JournalTailError
-from tezzeret_cli.wal.disk import Disk, opened, sync_folder, write_all
+from tezzeret_cli.wal.disk import Disk, explained, opened, sync_folder, write_all
 from tezzeret_cli.wal.frame import HEADER, Fault, Flag, decode_header, pieces
 from tezzeret_cli.wal.reader import CHUNK, INTERRUPTED, Ending, Scan, damaged, later_proof, refuse
 from tezzeret_cli.wal.segment import DRAFT, QUARANTINE
@@ -35,12 +35,14 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def inspect(folder: Path, disk: Disk | None = None) -> Verdict:
-    """Read the log in ``folder`` and judge it. Changes nothing. Raises ``OSError``."""
+    """Read the log in ``folder`` and judge it. Changes nothing. Raises ``JournalError`` when it
+    cannot be read."""
     disk = disk or Disk()
     scan = Scan(folder, disk)
-    for _ in scan:
-        pass
-    return judge(disk, scan.ending)
+    with explained(folder):
+        for _ in scan:
+            pass
+        return judge(disk, scan.ending)
 
 
 def judge(disk: Disk, ending: Ending) -> Verdict:
@@ -94,7 +96,7 @@ def settle(disk: Disk, folder: Path, verdict: Verdict, *, accept_tail_loss: bool
         error = damaged(ending, verdict.reason)
         try:
             if ending.fault is not Fault.MISSING:
-                keep(disk, folder, ending.path, 0, f"{ending.path.name}.corrupt")
+                keep(disk, folder, ending.path, 0, f"{ending.path.name}.{ending.offset}.corrupt")
         except OSError as failure:
             raise error from failure
         raise error
