@@ -53,7 +53,7 @@ CASES = [(OPTIONS, *case) for case in DSYNC.items()] + [(SYNCED, *case) for case
 
 @pytest.mark.parametrize(("options", "sites"), [(OPTIONS, DSYNC), (SYNCED, FSYNC)], ids=["dsync", "fsync"])
 def test_nothing_acknowledged_is_lost_in_any_state_that_survives(options, sites, full):
-    search = Search(options, samples=54 if full else 6)
+    search = Search(options, samples=240 if full else 6)
     assert list(search) == []
     assert search.states > 700
     assert search.sites == set(sites)

@@ -51,7 +51,7 @@ class Search:
         while True:
             disk, history = self._disk(start, cut=cut), deepcopy(known)
             done = self._run(disk, history)
-            for again in self.rng.sample(range(9), self.samples // 6):
+            for again in self.rng.sample(range(9), min(9, self.samples // 6)):
                 dead, told = deepcopy((disk, history))
                 yield from self._cut_recovery(dead, told, again, f"killed at {cut}")
             yield from self._go_on(disk, history, f"killed at {cut}")
