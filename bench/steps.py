@@ -67,16 +67,16 @@ def measure(path: str) -> tuple[float, float, float, float]:
     for run in steps:
         for _ in range(5):
             run()
-    counts = [max(1, int(TARGET_S / _seconds(run, 1))) for run in steps]
+    counts = [max(1, int(TARGET_S / seconds(run, 1))) for run in steps]
     samples: list[list[float]] = [[] for _ in steps]
     for _ in range(ROUNDS):
         for run, count, found in zip(steps, counts, samples, strict=True):
-            found.append(_seconds(run, count) * 1e6)
+            found.append(seconds(run, count) * 1e6)
     medians = [statistics.median(found) for found in samples]
     return medians[0], medians[1], medians[2], _guard_us(bundle, inputs)
 
 
-def _seconds(run: Callable[[], None], count: int) -> float:
+def seconds(run: Callable[[], object], count: int) -> float:
     started = time.perf_counter()
     for _ in range(count):
         run()
@@ -98,7 +98,7 @@ def _guard_us(bundle: object, inputs: list[object]) -> float:
         assert pattern.check(*tensors)
         assert internals._still_good(pattern.variant, tensors)
 
-    return statistics.median(_seconds(check, 2000) * 1e6 for _ in range(9))
+    return statistics.median(seconds(check, 2000) * 1e6 for _ in range(9))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,74 @@
+# Completion of tezzeret for bash.
+# Made by tools/make_manual.py from the command line's definition; changes here are lost.
 
-_tezzeret_completion() {
-    local IFS=$'
-'
-    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
-                   COMP_CWORD=$COMP_CWORD \
-                   _TEZZERET_COMPLETE=complete_bash $1 ) )
+_tezzeret_offer() {
+    local current=$1 word
+    shift
+    for word; do
+        if [[ $word == "$current"* ]]; then
+            COMPREPLY+=("$word")
+        fi
+    done
+}
+
+_tezzeret_paths() {
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
+    compopt -o filenames 2>/dev/null
+}
+
+_tezzeret() {
+    local current=${COMP_WORDS[COMP_CWORD]} at=tezzeret option='' rest='' count=0 word i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ -n $option ]]; then
+            [[ $word == = ]] || option=''
+            continue
+        fi
+        case "${rest:-$at}|$word" in
+            'tezzeret|compile') at='tezzeret compile' count=0 ;;
+            'tezzeret compile|--store') option=$word ;;
+            'tezzeret compile|--strategy') option=$word ;;
+            'tezzeret compile|--select') option=$word ;;
+            'tezzeret compile|--tier') option=$word ;;
+            'tezzeret compile|--stage') option=$word ;;
+            'tezzeret compile|--param') option=$word ;;
+            'tezzeret compile|--profile') option=$word ;;
+            'tezzeret compile|--device') option=$word ;;
+            'tezzeret compile|--isa') option=$word ;;
+            'tezzeret compile|--jobs' | 'tezzeret compile|-j') option=$word ;;
+            'tezzeret compile|--timeout') option=$word ;;
+            'tezzeret compile|--memory') option=$word ;;
+            'tezzeret compile|--cache') option=$word ;;
+            '--|'*) ((count += 1)) ;;
+            *'|--') rest=-- ;;
+            *'|-'?*) ;;
+            *) ((count += 1)) ;;
+        esac
+    done
+    if [[ -n $option ]]; then
+        [[ $current == = ]] && current=''
+        case "$at|$option" in
+            'tezzeret compile|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret compile|--strategy') _tezzeret_offer "$current" standard ;;
+            'tezzeret compile|--tier') _tezzeret_offer "$current" unspecified safe experimental high-risk ;;
+            'tezzeret compile|--profile') _tezzeret_paths -f "$current" ;;
+            'tezzeret compile|--device') _tezzeret_offer "$current" cpu cuda ;;
+            'tezzeret compile|--isa') _tezzeret_offer "$current" avx512 avx2 neon ;;
+            'tezzeret compile|--cache') _tezzeret_paths -d "$current" ;;
+        esac
+    elif [[ -z $rest && $current == -* ]]; then
+        case $at in
+            tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
+            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --force --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
+        esac
+    else
+        case "$at|$count" in
+            'tezzeret|0') _tezzeret_offer "$current" compile ;;
+            'tezzeret compile|'*) _tezzeret_paths -f "$current" ;;
+        esac
+    fi
     return 0
 }
 
-complete -o default -F _tezzeret_completion tezzeret
-
+complete -F _tezzeret tezzeret

@@ -1,1 +1,57 @@
-complete --command tezzeret --no-files --arguments "(env _TEZZERET_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) tezzeret)" --condition "env _TEZZERET_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) tezzeret"
+# Completion of tezzeret for fish.
+# Made by tools/make_manual.py from the command line's definition; changes here are lost.
+
+# Whether the cursor is in this command, and in one of its arguments of this number.
+function __tezzeret_at
+    set -l at 'tezzeret'
+    set -l count 0
+    set -l skip 0
+    set -l words (commandline -opc)
+    set -e words[1]
+    for word in $words
+        if test $skip = 1
+            set skip 0
+            continue
+        end
+        switch "$at|$word"
+            case 'tezzeret|compile'
+                set at 'tezzeret compile'
+                set count 0
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache'
+                set skip 1
+            case '*|-*'
+            case '*'
+                set count (math $count + 1)
+        end
+    end
+    test "$at" = "$argv[1]"; and string match -q -- "$argv[2]*" $count
+end
+
+complete -c tezzeret -f
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a compile -d 'Compile blueprints into bundles; what is unchanged is skipped.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l version -d 'Show the version and exit.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l install-completion -d 'Install completion for the current shell.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l show-completion -d 'Show completion for the current shell, to copy it or customize the installation.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l help -s h -d 'Show this message and exit.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\' \'*\'' -F
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strategy -f -a '\'standard\'' -r -d 'How hard to compile. [default: standard]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l select -f -r -d 'Only blueprints whose id or name matches; repeatable.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l tier -f -a '\'unspecified\' \'safe\' \'experimental\' \'high-risk\'' -r -d 'Only blueprints of this tier.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l stage -f -r -d 'Only blueprints of this stage.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l param -f -r -d 'Value of a parameter, for all that have it or for one (BP023.layers=2); repeatable.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l profile -F -r -d 'Compile profile (TOML): shapes, factories and more.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l device -f -a '\'cpu\' \'cuda\'' -r -d 'cpu, cuda or cuda:N. [default: cpu]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l isa -f -a '\'avx512\' \'avx2\' \'neon\'' -r -d 'Instruction set of the libraries: avx512, avx2 or neon. [default: the best one here]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l jobs -s j -f -r -d 'Jobs at once. [default: cores, as memory allows]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l timeout -f -r -d 'Time for one build. [default: the strategy\'s]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l memory -f -r -d 'Memory for one build. [default: the strategy\'s]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l cache -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l force -d 'Compile what is unchanged, too.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l dry-run -d 'Show the plan; write nothing.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l explain -d 'Say what changed for each job.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strict -d 'Let quarantine-only blueprints count for the exit code.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l json -d 'Print one JSON report on stdout.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l quiet -s q -d 'Only errors.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l help -s h -d 'Show this message and exit.'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import Command
+from tests.support.command import ROOT, Command
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,3 +29,26 @@ def tezzeret(tmp_path_factory: pytest.TempPathFactory) -> Command:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
+
+
+@pytest.fixture
+def consumer(tmp_path: Path):
+    """Run Python code as a consumer does: no compiler, an empty PATH, an empty cache."""
+
+    def run(code: str, *args: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": "",
+            "HOME": str(tmp_path),
+            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONPATH": str(ROOT),
+        }
+        return subprocess.run(
+            [*prefix, sys.executable, "-c", code, *args],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -6,6 +6,7 @@ Only the shell (``tezzeret_cli/cli``) turns an error into an exit status; every 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -22,6 +23,21 @@ class ExitCode(enum.IntEnum):
     JOURNAL_FAILED = 7
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+MEANING: Mapping[ExitCode, str] = {
+    ExitCode.OK: "All done.",
+    ExitCode.JOB_FAILED: "A job failed.",
+    ExitCode.USAGE: "Bad input or usage; nothing was written.",
+    ExitCode.FELL_BACK: "Done, but some blueprint fell back to eager.",
+    ExitCode.VERIFICATION_FAILED: "Verification failed.",
+    ExitCode.STORE_LOCKED: "The store, or a journal, is locked.",
+    ExitCode.DAMAGED: "The store, or a journal, is damaged.",
+    ExitCode.JOURNAL_FAILED: "A journal could not be written.",
+    ExitCode.INTERRUPTED: "Interrupted; what was finished stays.",
+    ExitCode.TERMINATED: "Ended by a signal; what was finished stays.",
+}
+"""The exit codes in words, for the manual."""
 
 
 class TezzeretError(Exception):

@@ -43,10 +43,12 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset()
 
 
-def best_isa(flags: frozenset[str], machine: str | None = None) -> Isa | None:
-    """The highest level that a processor with ``flags`` runs, ``None`` when there is none."""
+def levels_here(flags: frozenset[str], machine: str | None = None) -> tuple[Isa, ...]:
+    """The levels that a processor with ``flags`` runs, best first."""
     machine = machine or platform.machine()
-    for level in LEVELS:
-        if level.machine == machine and flags.issuperset(level.flags):
-            return level
-    return None
+    return tuple(level for level in LEVELS if level.machine == machine and flags.issuperset(level.flags))
+
+
+def level_named(name: str) -> Isa | None:
+    """The level called ``name``; ``None`` for any other text, such as ``default``."""
+    return next((level for level in LEVELS if level.name == name), None)

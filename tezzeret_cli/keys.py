@@ -30,17 +30,21 @@ class HostFacts(msgspec.Struct, frozen=True):
     isa: str
 
 
-def host_facts(environment: Mapping[str, str]) -> HostFacts:
-    """Read them: the torch distribution's version, the C++ compiler's, the processor's level.
+def host_facts(environment: Mapping[str, str], isa_name: str | None = None) -> HostFacts:
+    """Read them: the torch distribution's version, the C++ compiler's, the processor's best level.
 
-    Raises ``InputError`` when torch is not installed.
+    ``isa_name`` asks for a lower level, so that more machines can run the bundles. Raises ``InputError``
+    when torch is not installed, or this processor does not run that level.
     """
     try:
         torch = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         raise InputError("torch is not installed", advice="install it beside tezzeret") from None
-    level = isa.best_isa(isa.cpu_flags())
-    name = level.name if level else "default"
+    here = [level.name for level in isa.levels_here(isa.cpu_flags())]
+    if isa_name is not None and isa_name not in here:
+        known = ", ".join(here) or "none"
+        raise InputError(f"--isa {isa_name}: this processor does not run it", advice=f"it runs {known}")
+    name = isa_name or (here[0] if here else "default")
     return HostFacts(
         torch=torch,
         compiler=_compiler(environment.get("CXX") or "g++"),

@@ -10,9 +10,10 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from tezzeret_cli.errors import SettingsError
 
@@ -24,25 +25,36 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``jobs`` 0 means as many as cores and memory allow. ``timeout_s`` and ``memory`` (bytes) of
-    ``None`` are the strategy's own. ``eager_timeout_s`` is what building the module, and then one eager
-    step of it, may take."""
+    """Each with what the manual says of it. ``memory`` is in bytes; an empty ``cache`` is replaced by
+    ``load_settings``."""
 
-    store: str | None = None
-    strategy: str = "standard"
-    device: str = "cpu"
-    jobs: int = 0
-    timeout_s: float | None = None
-    memory: int | None = None
-    proof_timeout_s: float = 120.0
-    eager_timeout_s: float = 30.0
-    prewarm_repeat: int = 20
-    cache: str = ""
-    profile: str | None = None
+    store: Annotated[str | None, Meta(description="Where bundles are published.")] = None
+    strategy: Annotated[str, Meta(description="How hard to compile.")] = "standard"
+    device: Annotated[str, Meta(description="cpu, cuda or cuda:N.")] = "cpu"
+    isa: Annotated[
+        str | None, Meta(description="Instruction set of the libraries; by default the best one here.")
+    ] = None
+    jobs: Annotated[int, Meta(description="Jobs at once; 0: as many as cores and memory allow.")] = 0
+    timeout_s: Annotated[
+        float | None, Meta(description="Seconds for one build; by default the strategy's.")
+    ] = None
+    memory: Annotated[
+        int | None, Meta(description="Memory for one build, such as 8GiB; by default the strategy's.")
+    ] = None
+    proof_timeout_s: Annotated[float, Meta(description="Seconds that the proof may take.")] = 120.0
+    eager_timeout_s: Annotated[
+        float, Meta(description="Seconds that building the module, and then one eager step, may take.")
+    ] = 30.0
+    prewarm_repeat: Annotated[int, Meta(description="Timed steps of the proof.")] = 20
+    cache: Annotated[
+        str, Meta(description="Compiled headers and scratch; by default $XDG_CACHE_HOME/tezzeret.")
+    ] = ""
+    profile: Annotated[str | None, Meta(description="Compile profile (TOML).")] = None
 
 
 def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """Merge all sources; a flag of ``None`` was not given. Raises ``SettingsError`` naming the source."""
+    """Merge all sources; a flag of ``None`` was not given. Folders come out absolute, for processes that
+    work in folders of their own. Raises ``SettingsError`` naming the source."""
     values: dict[str, tuple[Any, str]] = {}
     path = _config_path(environment)
     if path is not None:
@@ -57,9 +69,9 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> S
         if value is not None
     }
     settings = Settings(**{name: _convert(name, value, where) for name, (value, where) in values.items()})
-    if not settings.cache:
-        settings = msgspec.structs.replace(settings, cache=str(_cache_home(environment) / "tezzeret"))
-    return settings
+    cache = settings.cache or str(_cache_home(environment) / "tezzeret")
+    store = None if settings.store is None else os.path.abspath(settings.store)
+    return msgspec.structs.replace(settings, cache=os.path.abspath(cache), store=store)
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:
@@ -96,6 +108,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, where: str) -> Any:
+    if value == "":
+        raise SettingsError(f"{where}: it is empty", advice="give a value, or leave it out")
     if name == "memory" and isinstance(value, str):
         return parse_size(value, where)
     kinds = {

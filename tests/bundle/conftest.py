@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import tezzeret_cli
 from tests.bundle import blueprints
-from tests.support.command import Command
+from tests.support.command import ROOT, Command
 
 NAMES = (
     "mlp",
@@ -30,8 +28,6 @@ PROFILE = """
 match = "{name}"
 factory = "tests.bundle.blueprints:{name}"
 """
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Forged:
@@ -83,26 +79,3 @@ def eager():
         return getattr(blueprints, name)({})
 
     return make
-
-
-@pytest.fixture
-def consumer(tmp_path: Path):
-    """Run Python code as a consumer does: no compiler, an empty PATH, an empty cache."""
-
-    def run(code: str, *args: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": "",
-            "HOME": str(tmp_path),
-            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
-            "PYTHONPATH": str(ROOT),
-        }
-        return subprocess.run(
-            [*prefix, sys.executable, "-c", code, *args],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return run

@@ -88,8 +88,8 @@ def test_fixtures_and_the_packaged_catalogue_are_equal():
     paths = [str(path) for path in sorted(FIXTURES.glob("*.json"))]
     assert len(paths) == 50
     assert read_descriptors(paths, stdin=io.BytesIO()) == builtin_catalogue()
-    packaged = Path(__import__("tezzeret_cli").__file__).parent / "leyline" / "catalogue.binpb"
-    assert packaged.read_bytes() == (FIXTURES / "catalogue.binpb").read_bytes()
+    binary = [str(FIXTURES / "catalogue.binpb")]
+    assert read_descriptors(binary, stdin=io.BytesIO()) == builtin_catalogue()
 
 
 def test_every_fixture_says_in_words_what_the_block_does():
@@ -98,3 +98,13 @@ def test_every_fixture_says_in_words_what_the_block_does():
         assert path.name == f"{value['blueprint_id']}_{value['name']}.json"
         for name in value.get("allowed_parameters", {}):
             assert f"`{name}`" in value["description"] or name in ("epsilon", "scale"), path.name
+
+
+def test_a_relative_store_means_the_same_folder_for_every_process(tezzeret, tmp_path):
+    done = tezzeret.run(
+        "compile", "--store", "here", "--select", "BP001", "--json", cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    (job,) = json.loads(done.stdout)["jobs"]
+    assert (tmp_path / "here" / job["bundle"] / "manifest.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "tezzeret_cli")
 
 

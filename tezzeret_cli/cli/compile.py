@@ -6,13 +6,43 @@ from typing import Annotated
 
 import typer
 
+EXAMPLES = """\b
+Examples:
+  tezzeret compile --store ./store
+  tezzeret compile --store ./store --select 'BP02*' -j 2
+  tezzeret compile my_descriptors/ --store ./store --profile profile.toml
+  tezzeret compile --store ./store --dry-run --explain
+"""
+
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH]...",
+        metavar="PATH",
         help="Descriptor files, folders of them, or - for standard input. Default: the built-in catalogue.",
     ),
 ]
+
+
+def _strategies() -> list[str]:
+    from tezzeret_cli.strategies import STRATEGIES
+
+    return list(STRATEGIES)
+
+
+def _tiers() -> list[str]:
+    from tezzeret_cli.model.descriptor import Tier
+
+    return [tier.lower().replace("_", "-") for tier in Tier]
+
+
+def _devices() -> list[str]:
+    return ["cpu", "cuda"]
+
+
+def _levels() -> list[str]:
+    from tezzeret_cli.isa import LEVELS
+
+    return [level.name for level in LEVELS]
 
 
 def compile_command(
@@ -22,13 +52,19 @@ def compile_command(
         typer.Option(metavar="DIR", help="Where bundles are published. [env: TEZZERET_STORE]"),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How hard to compile. [default: standard]")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="How hard to compile. [default: standard]", autocompletion=_strategies
+        ),
     ] = None,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Only blueprints whose id or name matches; repeatable."),
     ] = None,
-    tier: Annotated[str | None, typer.Option(metavar="TIER", help="Only blueprints of this tier.")] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option(metavar="TIER", help="Only blueprints of this tier.", autocompletion=_tiers),
+    ] = None,
     stage: Annotated[int | None, typer.Option(metavar="N", help="Only blueprints of this stage.")] = None,
     param: Annotated[
         list[str] | None,
@@ -41,7 +77,16 @@ def compile_command(
         str | None, typer.Option(metavar="FILE", help="Compile profile (TOML): shapes, factories and more.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cpu]")
+        str | None,
+        typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N. [default: cpu]", autocompletion=_devices),
+    ] = None,
+    isa: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Instruction set of the libraries: avx512, avx2 or neon. [default: the best one here]",
+            autocompletion=_levels,
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -66,12 +111,16 @@ def compile_command(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv also tracebacks.")
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, help="Say more; -vv also tracebacks.", show_default=False
+        ),
     ] = 0,
 ) -> None:
     """Compile blueprints into bundles; what is unchanged is skipped.
 
-    Exit codes: 0 all done, 1 a job failed, 2 bad input, 3 done with eager fallbacks, 130 interrupted.
+    Exit codes: 0 all done, 1 a job failed, 2 bad input, 3 done with eager fallbacks, 5 the store is locked,
+    130 or 143 interrupted.
     """
     from tezzeret_cli.cli.compile_run import Flags, run
 
@@ -82,6 +131,7 @@ def compile_command(
             "strategy": strategy,
             "profile": profile,
             "device": device,
+            "isa": isa,
             "jobs": jobs,
             "timeout_s": timeout,
             "memory": memory,

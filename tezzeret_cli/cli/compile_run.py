@@ -58,7 +58,7 @@ def run(flags: Flags) -> int:
     if settings.store is None:
         raise SettingsError("no store is given", advice="name one with --store DIR or TEZZERET_STORE")
     observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
-    facts = host_facts(environment)
+    facts = host_facts(environment, settings.isa)
     jobs = _jobs(flags, settings, facts, observer)
     root = Path(settings.store)
     if flags.dry_run:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tezzeret_cli
-from tezzeret_cli.cli.compile import compile_command
+from tezzeret_cli.cli.compile import EXAMPLES, compile_command
 from tezzeret_cli.errors import ExitCode, TezzeretError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # the boxed help costs more to import than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("compile")(compile_command)
+app.command("compile", epilog=EXAMPLES)(compile_command)
 
 
 def _version(wanted: bool) -> None:

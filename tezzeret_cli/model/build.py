@@ -12,13 +12,15 @@ class BuildRequest(msgspec.Struct, frozen=True):
     """Compile ``job`` and leave the payload in the existing, empty directory ``staging``.
 
     ``scratch`` is a private directory for the compiler and for the reference values of the proof; it
-    is not published. ``compile`` false asks only for what an eager fallback bundle needs (initial
-    tensors, and evidence that eager itself runs forward and backward).
+    is not published. ``isa`` names the instruction-set level of the libraries. ``compile`` false asks
+    only for what an eager fallback bundle needs (initial tensors, and evidence that eager itself runs
+    forward and backward).
     """
 
     job: Job
     staging: str
     scratch: str
+    isa: str
     compile: bool = True
 
 

@@ -10,6 +10,7 @@ import datetime
 import platform
 import shutil
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -56,12 +57,14 @@ EAGER_STAGES = ("construct", "eager")
 
 
 class AttemptOptions(msgspec.Struct, frozen=True):
-    """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it."""
+    """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it,
+    ``isa`` the level that libraries are built for."""
 
     proof_timeout_s: float
     eager_timeout_s: float
     repeat: int
     compiler: str
+    isa: str
 
 
 class Attempt:
@@ -109,7 +112,7 @@ class Attempt:
 
     def _build_task(self, *, compile: bool) -> Task:
         strategy = self.job.strategy
-        request = BuildRequest(self.job, str(self._staged), str(self._scratch), compile)
+        request = BuildRequest(self.job, str(self._staged), str(self._scratch), self._options.isa, compile)
         return Task(
             id=self.number,
             entry=BUILD,
@@ -138,7 +141,7 @@ class Attempt:
         )
 
     def _built(self, ending: Ending) -> None:
-        reply = _reply(ending)
+        reply = self._reply(ending)
         self._compile_ms = (time.monotonic() - self._started) * 1e3
         if isinstance(reply, BuildRefused):
             self._finish(Status.FAILED, reply.reason.kind, self._both(reply.reason.message))
@@ -156,6 +159,13 @@ class Attempt:
                 self._reason = reason
                 self._clear_staged()
                 self.task = self._build_task(compile=False)
+
+    def _reply(self, ending: Ending) -> WorkerReply | Reason:
+        """The worker's answer, or why there is none; a crash with the last thing it said."""
+        reply = _reply(ending)
+        if isinstance(ending, Crashed) and isinstance(reply, Reason) and (said := _last_line(self._log)):
+            return Reason(reply.kind, f"{reply.message}: {said}", reply.deterministic)
+        return reply
 
     def _both(self, message: str) -> str:
         return f"{self._reason.message}; {message}" if self._reason else message
@@ -216,7 +226,7 @@ class Attempt:
     def _proved(self, ending: Ending) -> None:
         assert self._result is not None
         assert self._draft is not None
-        reply = _reply(ending)
+        reply = self._reply(ending)
         failure = reply.reason if isinstance(reply, ProofResult) else reply
         if isinstance(reply, ProofResult) and reply.timing is None and not self._draft.eager_fallback:
             failure = failure or Reason("internal", "the proof measured nothing", False)
@@ -278,13 +288,26 @@ def _reply(ending: Ending) -> WorkerReply | Reason:
             return Reason("internal", f"the worker raised {kind}: {_line(message)}", False)
         case Crashed(signal=number, status=status):
             how = f"signal {number}" if number is not None else f"exit status {status}"
-            return Reason("crash", f"the worker crashed ({how})", False)
+            lost = number is None and status is None
+            text = "the worker ended without an answer" if lost else f"the worker crashed ({how})"
+            return Reason("crash", text, False)
         case TimedOut(after_s):
             return Reason("timeout", f"not done after {after_s:g} s", False)
         case OutOfMemory(peak, limit):
             return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
         case Cancelled():
             return Reason("interrupted", "interrupted", False)
+
+
+def _last_line(log: Path) -> str:
+    """The last line of a worker's output that is not blank; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((_line(line) for line in reversed(lines) if line.strip()), "")
 
 
 def _line(text: str) -> str:

@@ -67,8 +67,8 @@ def compile_blueprints(
         observer.on_event(Notice("warning", f"passed over a damaged bundle: {text}"))
     done = {} if options.force else _done(jobs, catalogue)
     pending = [(number, job) for number, job in enumerate(jobs) if number not in done]
-    workers = _workers(jobs, options.workers)
-    observer.on_event(RunStarted("compile", len(jobs), len(done), min(workers, max(1, len(pending)))))
+    workers = _workers(pending, options.workers)
+    observer.on_event(RunStarted("compile", len(jobs), len(done), workers))
     if options.explain:
         for number, job in enumerate(jobs):
             observer.on_event(Notice("info", _explain(job, catalogue, number in done, options.force)))
@@ -118,6 +118,7 @@ def _run(
         eager_timeout_s=options.eager_timeout_s,
         repeat=options.repeat,
         compiler=facts.compiler,
+        isa=facts.isa,
     )
 
     def make_attempt(number: int, job: Job) -> Attempt:
@@ -139,14 +140,15 @@ def _done(jobs: Sequence[Job], catalogue: Catalogue) -> dict[int, tuple[Publishe
     return {number: pair for number, pair in found.items() if pair is not None}
 
 
-def _workers(jobs: Sequence[Job], wanted: int) -> int:
-    """How many jobs to run at once: as asked, else as many as cores and free memory allow."""
-    if wanted > 0:
-        return wanted
+def _workers(pending: Sequence[tuple[int, Job]], wanted: int) -> int:
+    """How many of the jobs to run at once: as asked, else as many as cores and free memory allow."""
+    if wanted > 0 or not pending:
+        return min(wanted, len(pending))
     import psutil
 
-    budget = max((job.strategy.memory_bytes for job in jobs), default=1)
-    return automatic_workers(len(os.sched_getaffinity(0)), psutil.virtual_memory().available, budget)
+    budget = max(job.strategy.memory_bytes for _, job in pending)
+    free = psutil.virtual_memory().available
+    return min(len(pending), automatic_workers(len(os.sched_getaffinity(0)), free, budget))
 
 
 def automatic_workers(cores: int, available_bytes: int, budget_bytes: int) -> int:

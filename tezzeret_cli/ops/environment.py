@@ -49,6 +49,8 @@ class Environments:
                 "TORCHINDUCTOR_CACHE_DIR": str(self._shared / "cache"),
                 "OPENBLAS_NUM_THREADS": "1",
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",
+                # "Is there a GPU" is asked of NVML: asking CUDA itself would spoil it for every fork.
+                "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
             }
         )
 

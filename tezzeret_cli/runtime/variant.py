@@ -112,6 +112,8 @@ class _Step:
 
     forward: private.Run
     forward_positions: tuple[int, ...]
+    inference: private.Run
+    inference_positions: tuple[int, ...]
     outputs: int
     fixed: tuple[int, ...]
     backward: private.Run | None
@@ -125,6 +127,10 @@ class _Step:
         cls, variant: Variant, position: dict[tuple[SourceKind, int], int], open_library: OpenLibrary
     ) -> _Step:
         assert variant.forward is not None
+        forward = open_library(variant.forward)
+        inference = forward
+        if variant.inference is not None:
+            inference = _opened_when_needed(variant.inference, open_library)
         differentiable = {tangent.result for tangent in variant.tangents}
         backward, keep, plan = None, [], []
         if variant.backward is not None:
@@ -141,8 +147,10 @@ class _Step:
                     case _:
                         plan.append((False, kept.index(source)))
         return cls(
-            forward=open_library(variant.forward),
-            forward_positions=tuple(position[s.kind, s.index] for s in variant.forward.arguments),
+            forward=forward,
+            forward_positions=_positions(variant.forward, position),
+            inference=inference,
+            inference_positions=_positions(variant.inference or variant.forward, position),
             outputs=variant.outputs,
             fixed=tuple(index for index in range(variant.outputs) if index not in differentiable),
             backward=backward,
@@ -153,7 +161,24 @@ class _Step:
         )
 
     def infer(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        return self.forward([tensors[i] for i in self.forward_positions])[: self.outputs]
+        return self.inference([tensors[i] for i in self.inference_positions])[: self.outputs]
+
+
+def _positions(graph: Graph, position: dict[tuple[SourceKind, int], int]) -> tuple[int, ...]:
+    return tuple(position[source.kind, source.index] for source in graph.arguments)
+
+
+def _opened_when_needed(graph: Graph, open_library: OpenLibrary) -> private.Run:
+    """Runs the library of ``graph``, which is verified now and opened with the first call: a process
+    that only trains does not pay for it."""
+    opened: list[private.Run] = []
+
+    def run(arguments: list[Tensor]) -> list[Tensor]:
+        if not opened:
+            opened.append(open_library(graph))
+        return opened[0](arguments)
+
+    return run
 
 
 class _Function(torch.autograd.Function):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from tezzeret_cli.bundle.scan import BUNDLES
 from tezzeret_cli.errors import StoreError, StoreLockedError
@@ -45,6 +44,8 @@ class Store:
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the lock under which versions are given out. Raises ``StoreLockedError``."""
+        from filelock import FileLock, Timeout
+
         lock = FileLock(self.root / LOCK, fallback_to_soft=False)
         try:
             lock.acquire(timeout=LOCK_WAIT_S)

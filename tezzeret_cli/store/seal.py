@@ -8,8 +8,6 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-import zstandard
-
 from tezzeret_cli.errors import WorkerError
 from tezzeret_cli.model.manifest import Encoding, FileEntry
 
@@ -58,6 +56,8 @@ def _seal(folder: Path, path: str) -> FileEntry:
     data = file.read_bytes()
     stored, encoding = data, Encoding.IDENTITY
     if file.suffix in COMPRESSED:
+        import zstandard
+
         stored = zstandard.ZstdCompressor(level=_LEVEL).compress(data)
         encoding = Encoding.ZSTD
         file.write_bytes(stored)

@@ -6,8 +6,6 @@ import secrets
 import shutil
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tezzeret_cli.store.layout import Store, explained
 
 _LOCK = "run.lock"
@@ -18,6 +16,8 @@ class Staging:
     tell a live one from a dead one without asking for process ids."""
 
     def __init__(self, store: Store) -> None:
+        from filelock import FileLock
+
         self.path = store.tmp / f"run-{secrets.token_hex(8)}"
         with explained(store.root):
             self.path.mkdir()
@@ -39,6 +39,8 @@ class Staging:
 
 def sweep(store: Store) -> list[str]:
     """Remove what dead runs left in ``tmp/``; the names of what was removed."""
+    from filelock import FileLock, Timeout
+
     removed = []
     for folder in sorted(store.tmp.glob("run-*")):
         lock = FileLock(folder / _LOCK, fallback_to_soft=False)

@@ -248,7 +248,7 @@ class _Build:
             "aot_inductor.enable_line_tables": False,
             "aot_inductor.embed_kernel_binary": True,
         }
-        level = isa.best_isa(isa.cpu_flags())
+        level = isa.level_named(self._request.isa)
         if level is not None:
             private.use_vector_isa(level.name)
             options["cpp.march"] = level.march
@@ -312,7 +312,7 @@ class _Build:
 
     def _target(self, libraries: Sequence[Path]) -> Target:
         flags = isa.cpu_flags()
-        level = isa.best_isa(flags)
+        level = isa.level_named(self._request.isa)
         exact = level is not None and "cpp.march" in private.supported_options({"cpp.march": ""})
         capability = None
         if self._device.type == "cuda":

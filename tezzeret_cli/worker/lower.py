@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -18,6 +20,9 @@ from tezzeret_cli.worker import private
 from tezzeret_cli.worker.capture import Capture, Specialised
 from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
 from tezzeret_cli.worker.unsupported import Unsupported
+
+INFERENCE_BYTES = 0
+INFERENCE_SHARE = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,11 @@ def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) ->
     if not plan.results and not trace.mutated:
         return described
     (tools.staging / "graphs").mkdir(exist_ok=True)
+    inference = None
+    if plan.worth_inference():
+        tools.stage("compile inference")
+        graph, sources = plan.inference()
+        inference = _compile(graph, sources, name, "inference", capture, tools)
     tools.stage("compile forward")
     forward = _compile(plan.forward(), plan.forward_sources, name, "forward", capture, tools)
     backward = None
@@ -62,6 +72,7 @@ def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) ->
         leaves=tuple(plan.leaf(leaf) for leaf in capture.leaves),
         forward=forward,
         backward=backward,
+        inference=inference,
         outputs=len(plan.results),
         saved=len(plan.saved),
         mutated=tuple(s for i in trace.mutated if (s := capture.sources[i]) is not None),
@@ -98,6 +109,9 @@ class _Plan:
         self.saved: list[Node] = [
             node for node in outputs[count:] if node.op != "placeholder" and _is_tensor(node)
         ]
+        self._argument_sources = dict(
+            zip((node.name for node in self._placeholders), capture.sources, strict=True)
+        )
         self.forward_sources: tuple[Source, ...] = ()
         self.backward_sources: tuple[Source, ...] = ()
         self.tangents: tuple[Tangent, ...] = ()
@@ -117,17 +131,31 @@ class _Plan:
             base = self._kept.index(leaf.base)
         return OutputLeaf(kind, self._kept.index(leaf.index), base, leaf.differentiable)
 
+    def worth_inference(self) -> bool:
+        """Whether a call without gradients should have a library of its own."""
+        saved, returned = _bytes(self.saved), _bytes(self.results)
+        return saved >= INFERENCE_BYTES and saved >= INFERENCE_SHARE * returned
+
+    def inference(self) -> tuple[GraphModule, tuple[Source, ...]]:
+        """The forward graph without what only the backward needs. Asked for before ``forward``."""
+        alone = GraphModule(self._forward, copy.deepcopy(self._forward.graph))
+        outputs = _outputs(alone)
+        return self._finished(alone, [outputs[position] for position in self._kept])
+
     def forward(self) -> GraphModule:
-        self._argument_sources = dict(
-            zip((node.name for node in self._placeholders), self._capture.sources, strict=True)
-        )
-        _set_outputs(self._forward, [*self.results, *self.saved])
-        private.keep_output_strides(self._forward)
-        _drop_unused_tensors(self._forward)
-        graph, _ = tensor_inputs_only(self._forward)
-        names = [node.name for node in graph.graph.find_nodes(op="placeholder")]
-        self.forward_sources = tuple(_present(self._argument_sources[name]) for name in names)
+        graph, self.forward_sources = self._finished(self._forward, [*self.results, *self.saved])
         return graph
+
+    def _finished(
+        self, graph: GraphModule, outputs: Sequence[Node]
+    ) -> tuple[GraphModule, tuple[Source, ...]]:
+        """``graph`` with these outputs and tensor arguments only, and where the arguments come from."""
+        _set_outputs(graph, outputs)
+        private.keep_output_strides(graph)
+        _drop_unused_tensors(graph)
+        graph, _ = tensor_inputs_only(graph)
+        names = [node.name for node in graph.graph.find_nodes(op="placeholder")]
+        return graph, tuple(_present(self._argument_sources[name]) for name in names)
 
     def backward(self) -> GraphModule:
         graph = self._capture.trace.backward
@@ -241,6 +269,12 @@ def _drop_unused_tensors(graph: GraphModule) -> None:
 
 def _is_tensor(node: Any) -> bool:
     return isinstance(node, Node) and isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def _bytes(nodes: Sequence[Node]) -> int:
+    """Bytes that these values take at the example's sizes."""
+    values = [node.meta["val"] for node in nodes]
+    return sum(math.prod(private.hint(size) for size in v.shape) * v.element_size() for v in values)
 
 
 def _present(source: Source | None) -> Source:

@@ -65,23 +65,40 @@ class WorkerPool:
         self.close()
 
     def start(self, task: Task) -> None:
-        """Start ``task``. Raises ``WorkerError`` when the warm process cannot be started."""
-        control = self._ready_control()
-        ours, theirs = socket.socketpair()
+        """Start ``task``. Raises ``WorkerError`` when no warm process can be had.
+
+        A warm process that has just died is noticed when it does not take the request; one more is
+        started then.
+        """
         body = msgspec.msgpack.encode(StartRequest(task))
         message = HEADER.pack(len(body)) + body
         try:
+            channel = self._request(message)
+        except OSError:
+            self._drop_zygote()
+            try:
+                channel = self._request(message)
+            except OSError as error:
+                self._drop_zygote()
+                raise WorkerError(f"the warm worker process ended: {error.strerror}") from error
+        channel.setblocking(False)
+        running = _Running(task, channel)
+        self._running[task.id] = running
+        self._selector.register(channel, selectors.EVENT_READ, running)
+
+    def _request(self, message: bytes) -> socket.socket:
+        """Hand the request and one end of a new channel to the warm process; the other end."""
+        control = self._ready_control()
+        ours, theirs = socket.socketpair()
+        try:
             socket.send_fds(control, [message[: 1 << 16]], [theirs.fileno()])
             control.sendall(message[1 << 16 :])
-        except OSError as error:
-            self._drop_zygote()
-            raise WorkerError(f"the warm worker process ended: {error.strerror}") from error
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
-        ours.setblocking(False)
-        running = _Running(task, ours)
-        self._running[task.id] = running
-        self._selector.register(ours, selectors.EVENT_READ, running)
+        return ours
 
     def wait(self, timeout_s: float) -> list[TaskEvent]:
         """Events since the last call, waiting up to ``timeout_s`` seconds for the first."""

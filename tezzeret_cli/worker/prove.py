@@ -99,7 +99,23 @@ def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Te
         _compare(f"gradient of {name}", tensor.grad, values.gradients.get(name), case.tolerance, where)
         expected = values.state.get(name, state[name])
         _compare(f"value of {name}", tensor.detach(), expected, case.tolerance, where)
+    _check_inference(module, case, values, state, where)
     return forward_ms, backward_ms
+
+
+def _check_inference(
+    module: BundleModule, case: Case, values: Values, state: dict[str, Tensor], where: str
+) -> None:
+    """The same call without gradients, which may be served by a library of its own."""
+    _restore(module, state)
+    torch.manual_seed(reference.SEED)
+    with torch.no_grad():
+        outputs = tuple(leaves(module(*unflatten_arguments(case.arguments, _inputs(values)))))
+    where = f"{where}, without gradients"
+    _compare_all("output", outputs, values.outputs, case.tolerance, where)
+    for name, tensor in _named(module):
+        expected = values.state.get(name, state[name])
+        _compare(f"value of {name}", tensor.detach(), expected, case.tolerance, where)
 
 
 def _inputs(values: Values) -> list[Tensor]:
