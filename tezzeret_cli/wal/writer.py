@@ -101,7 +101,7 @@ class Writer:
 
         When it returns, all are durable. When it raises ``JournalError``, none is acknowledged: any number
         of the first ones may be there after a recovery. An entry that is refused beforehand (its payload
-        is too large, its transaction id is not 16 bytes) writes nothing and harms nothing.
+        is too large, its transaction id is not 16 bytes, its type is the log's own) writes nothing and harms nothing.
         """
         _check(entries)
         if not entries:
@@ -233,6 +233,8 @@ class Writer:
 
 def _check(entries: Sequence[Entry]) -> None:
     for entry in entries:
+        if entry.type in (0, Type.SEGMENT, Type.SEAL):
+            raise JournalError(f"a record of type {entry.type}: that is the log's own")
         if len(entry.payload) > MAX_PAYLOAD:
             raise JournalError(f"a record of {len(entry.payload)} bytes: the most is {MAX_PAYLOAD}")
         if len(entry.txn) != len(NO_TXN):

@@ -205,7 +205,16 @@ def test_what_a_newer_version_wrote_is_refused_and_what_may_be_skipped_is_skippe
     assert segments(folder) == before
 
 
-@pytest.mark.parametrize("bad", [Entry(Type.DATA, b"short"), Entry(Type.DATA, TXN, bytes(MAX_PAYLOAD + 1))])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Entry(Type.DATA, b"short"),
+        Entry(Type.DATA, TXN, bytes(MAX_PAYLOAD + 1)),
+        Entry(Type.SEGMENT, TXN),
+        Entry(Type.SEAL, TXN),
+    ],
+    ids=["transaction", "payload", "segment", "seal"],
+)
 def test_an_entry_that_cannot_be_written_is_refused_and_harms_nothing(folder, bad):
     with Journal.open(folder) as journal:
         with pytest.raises(JournalError):
