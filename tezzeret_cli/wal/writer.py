@@ -101,7 +101,8 @@ class Writer:
 
         When it returns, all are durable. When it raises ``JournalError``, none is acknowledged: any number
         of the first ones may be there after a recovery. An entry that is refused beforehand (its payload
-        is too large, its transaction id is not 16 bytes, its type is the log's own) writes nothing and harms nothing.
+        is too large, its transaction id is not 16 bytes, its type is the log's own) writes nothing and harms
+        nothing.
         """
         _check(entries)
         if not entries:
