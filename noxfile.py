@@ -44,6 +44,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench.load", *session.posargs)
     session.run("python", "-m", "bench.steps", *session.posargs)
     session.run("python", "-m", "bench.startup")
+    session.run("python", "-m", "bench.journal")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The journal's whole fault space: every bit, truncation, failed operation and crash; 20 minutes."""
+    _install(session, "test")
+    session.run("python", "-m", "pytest", "tests/faults", "--fault-size", "full", *session.posargs)
 
 
 @nox.session

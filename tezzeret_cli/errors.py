@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from pathlib import Path
 
 
 class ExitCode(enum.IntEnum):
@@ -19,6 +20,7 @@ class ExitCode(enum.IntEnum):
     VERIFICATION_FAILED = 4
     STORE_LOCKED = 5
     DAMAGED = 6
+    JOURNAL_FAILED = 7
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -29,8 +31,9 @@ MEANING: Mapping[ExitCode, str] = {
     ExitCode.USAGE: "Bad input or usage; nothing was written.",
     ExitCode.FELL_BACK: "Done, but some blueprint fell back to eager.",
     ExitCode.VERIFICATION_FAILED: "Verification failed.",
-    ExitCode.STORE_LOCKED: "The store is locked.",
-    ExitCode.DAMAGED: "The store is damaged.",
+    ExitCode.STORE_LOCKED: "The store, or a journal, is locked.",
+    ExitCode.DAMAGED: "The store, or a journal, is damaged.",
+    ExitCode.JOURNAL_FAILED: "A journal could not be written.",
     ExitCode.INTERRUPTED: "Interrupted; what was finished stays.",
     ExitCode.TERMINATED: "Ended by a signal; what was finished stays.",
 }
@@ -80,6 +83,54 @@ class StoreLockedError(StoreError):
     """Another process holds the store's lock for longer than the caller was willing to wait."""
 
     exit_code = ExitCode.STORE_LOCKED
+
+
+class JournalError(TezzeretError):
+    """The journal could not be read or written. What was acknowledged before is durable; nothing was
+    acknowledged since, and the journal that raised it takes no more."""
+
+    exit_code = ExitCode.JOURNAL_FAILED
+
+
+class JournalLockedError(JournalError):
+    """Another process has the journal open."""
+
+    exit_code = ExitCode.STORE_LOCKED
+    can_retry = True
+
+
+class JournalChangedError(JournalError):
+    """The journal was compacted while it was read."""
+
+    can_retry = True
+
+
+class JournalVersionError(JournalError):
+    """The journal was written by a newer version. Nothing has been written to it."""
+
+    exit_code = ExitCode.USAGE
+
+
+class JournalDamagedError(JournalError):
+    """The journal holds something that no interrupted write explains. Nothing has been written to it.
+
+    ``path`` and ``offset`` say where, ``last_good`` is the sequence up to which it can be trusted.
+    """
+
+    exit_code = ExitCode.DAMAGED
+
+    def __init__(
+        self, message: str, *, path: Path, offset: int, last_good: int, advice: str | None = None
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.path = path
+        self.offset = offset
+        self.last_good = last_good
+
+
+class JournalTailError(JournalDamagedError):
+    """The last frames of the journal are unreadable: an interrupted write or damage, nobody can tell.
+    Opening it with ``accept_tail_loss`` gives them up."""
 
 
 class BundleError(TezzeretError):

@@ -13,7 +13,7 @@ LAYERS = (
     ("cli",),
     ("ops",),
     ("telemetry", "worker"),
-    ("runtime", "store"),
+    ("runtime", "store", "wal"),
     ("plan", "keys"),
     ("profile", "settings", "strategies"),
     ("inputs",),

@@ -1,0 +1,137 @@
+"""The journal: durable appends against the device's own limit, groups, and cold recovery.
+
+``python -m bench.journal [FOLDER]`` writes to a new folder in ``FOLDER`` (default: the current one, for it
+should be on the disk that is meant). The device's limit is a file that was written before, overwritten with
+O_DSYNC in pieces of the same size. A file that grows costs more, as the filesystem must keep its length: the
+bare append is a loop of O_DSYNC writes to an empty file. The three take turns. Each recovery is a fresh
+process that opens a journal whose pages were dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.support import ROOT, machine
+from tezzeret_cli.wal.frame import HEADER, Type
+from tezzeret_cli.wal.journal import Journal
+from tezzeret_cli.wal.writer import Entry
+
+RECORD = 512
+"""Bytes of a frame, its header included."""
+GROUPS = (1, 8, 64)
+TURNS, TURN = 20, 25
+RECOVERIES = (100_000, 1_000_000)
+REPEAT = 3
+TXN = bytes(range(16))
+
+
+def main(args: list[str]) -> None:
+    if args[:1] == ["--recover"]:
+        print(json.dumps(recover(Path(args[1]))))
+        return
+    print(machine())
+    with tempfile.TemporaryDirectory(dir=args[0] if args else ".", prefix=".bench-journal-") as name:
+        folder = Path(name)
+        print("records per write\tjournal us\tdevice us\tbare append us\tdevice / journal\tbare / journal")
+        for group in GROUPS:
+            journal, device, bare = appends(folder, group)
+            figures = f"{journal:.1f}\t{device:.1f}\t{bare:.1f}\t{device / journal:.2f}\t{bare / journal:.2f}"
+            print(f"{group}\t{figures}", flush=True)
+        print("records\tcold recovery s\tpeak MiB\tMiB over an empty one")
+        empty = recovery(folder, 0)[1]
+        for count in RECOVERIES:
+            seconds, peak = recovery(folder, count)
+            print(f"{count}\t{seconds:.2f}\t{peak:.0f}\t{peak - empty:.0f}", flush=True)
+
+
+def appends(folder: Path, group: int) -> tuple[float, float, float]:
+    """Medians in microseconds of a durable write of ``group`` records: the journal, the device, a file."""
+    size = RECORD * group
+    piece = os.urandom(size)
+    (folder / "raw").write_bytes(os.urandom(size * TURN))
+    raw = os.open(folder / "raw", os.O_WRONLY | os.O_DSYNC)
+    os.fsync(raw)
+    bare = os.open(folder / f"bare-{group}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC)
+    entries = [Entry(Type.DATA, TXN, b"x" * (RECORD - HEADER))] * group
+    with Journal.open(folder / f"group-{group}") as journal:
+        journal.append(entries)
+        sides = (
+            lambda: journal.append(entries),
+            lambda: os.write(raw, piece),
+            lambda: os.write(bare, piece),
+        )
+        samples: tuple[list[float], ...] = ([], [], [])
+        for _ in range(TURNS):
+            os.lseek(raw, 0, os.SEEK_SET)
+            for side, found in zip(sides, samples, strict=True):
+                found += [_us(side) for _ in range(TURN)]
+    os.close(raw)
+    os.close(bare)
+    medians = [statistics.median(found) for found in samples]
+    return medians[0], medians[1], medians[2]
+
+
+def _us(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return (time.perf_counter() - started) * 1e6
+
+
+def recovery(folder: Path, count: int) -> tuple[float, float]:
+    """Medians of seconds and peak MiB of opening a journal of ``count`` records, each time a fresh copy."""
+    source = folder / f"records-{count}"
+    entries = [Entry(Type.DATA, TXN, b"x" * (RECORD - HEADER))] * 1000
+    with Journal.open(source) as journal:
+        for _ in range(count // len(entries)):
+            journal.append(entries)
+    found = []
+    for _ in range(REPEAT):
+        copy = folder / "copy"
+        shutil.copytree(source, copy)
+        for path in copy.glob("*.wal"):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+        command = [sys.executable, "-m", "bench.journal", "--recover", str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        result = json.loads(done.stdout)
+        assert result["records"] == count
+        found.append((result["seconds"], result["peak"]))
+        shutil.rmtree(copy)
+    shutil.rmtree(source)
+    return statistics.median(s for s, _ in found), statistics.median(p for _, p in found)
+
+
+def recover(folder: Path) -> dict[str, float]:
+    """Open a journal once, counting its records."""
+    count = 0
+
+    def replay(_: object) -> None:
+        nonlocal count
+        count += 1
+
+    started = time.perf_counter()
+    journal = Journal.open(folder, replay=replay)
+    seconds = time.perf_counter() - started
+    journal.close()
+    return {"seconds": seconds, "peak": _peak_mib(), "records": count}
+
+
+def _peak_mib() -> float:
+    """This program's own peak: getrusage's starts at what the parent held."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,242 @@
+"""Append to a log: durable when it returns, and done for good after the first failure."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Literal
+
+import msgspec
+
+from tezzeret_cli.errors import JournalError
+from tezzeret_cli.wal.disk import Disk, explained, write_all
+from tezzeret_cli.wal.frame import MAX_PAYLOAD, NO_CHAIN, NO_TXN, Flag, Type, encode
+from tezzeret_cli.wal.segment import Opening, create, new_salt
+
+_BATCH = 1 << 20
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What to append: a type, the transaction it belongs to (16 bytes), and a payload of at most 64 MiB."""
+
+    type: Type
+    txn: bytes
+    payload: bytes = b""
+    schema: int = 0
+    flags: Flag = Flag(0)
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a journal is kept. Sizes in bytes. ``sync`` is how appends become durable; ``auto`` takes
+    ``dsync`` where the filesystem knows it, and that is decided when a segment is opened, never later."""
+
+    segment_bytes: int = 64 << 20
+    compact_frames: int = 500_000
+    compact_bytes: int = 256 << 20
+    sync: Literal["auto", "dsync", "fsync"] = "auto"
+
+
+class Point(msgspec.Struct):
+    """Where a log stands: its newest segment and the last frame in it. 0 is before the first."""
+
+    journal: bytes
+    number: int = 0
+    length: int = 0
+    sequence: int = 0
+    epoch: int = 0
+    chain: bytes = NO_CHAIN
+
+
+class Writer:
+    """Appends to the log in ``folder``, in a new segment after ``point``. Whoever makes one holds the lock.
+
+    After a failed or interrupted write every method raises ``JournalError``: what the disk then holds is
+    found out by a recovery, never by trying again.
+    """
+
+    def __init__(self, folder: Path, point: Point, options: Options, disk: Disk) -> None:
+        self.folder = folder
+        self.options = options
+        self._disk = disk
+        self._point = point
+        self._durable = point.sequence
+        self._salt = b""
+        self._descriptor = -1
+        self._sync = False
+        self._failure: str | None = None
+        self._lock = Lock()
+        self.frames = 0
+        self.bytes = 0
+        """How much was written since the last ``rebase``; whoever knows the log's past adds to it."""
+        with self.working():
+            self._advance()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it takes no more."""
+        return self._failure is not None
+
+    @property
+    def durable(self) -> int:
+        """The highest sequence that is durable."""
+        return self._durable
+
+    @property
+    def number(self) -> int:
+        """The number of the segment that is written."""
+        return self._point.number
+
+    @property
+    def journal(self) -> bytes:
+        """The log's random id."""
+        return self._point.journal
+
+    def append(self, entries: Sequence[Entry]) -> list[int]:
+        """Append entries in one durable write and return their sequences.
+
+        When it returns, all are durable. When it raises ``JournalError``, none is acknowledged: any number
+        of the first ones may be there after a recovery. An entry that is refused beforehand (its payload
+        is too large, its transaction id is not 16 bytes, its type is the log's own) writes nothing and harms
+        nothing.
+        """
+        _check(entries)
+        if not entries:
+            return []
+        with self._lock, self.working():
+            if self._point.length >= self.options.segment_bytes:
+                self._seal()
+                self._advance()
+            first = self._point.sequence + 1
+            self._put(b"".join(self._encode(entries)))
+            return list(range(first, self._point.sequence + 1))
+
+    def rebase(self, entries: Sequence[Entry]) -> int:
+        """Begin a segment with entries that stand for the whole log before it; its number.
+
+        When this returns, earlier segments are not needed any more. Raises ``JournalError``.
+        """
+        _check(entries)
+        with self._lock, self.working():
+            self._seal()
+            self._advance(entries, base=True)
+            self.frames = self.bytes = 0
+            return self._point.number
+
+    def seal(self) -> None:
+        """Say that the log ends here on purpose. Raises ``JournalError``."""
+        with self._lock, self.working():
+            self._seal()
+
+    def close(self) -> None:
+        """Close the file. What was acknowledged is durable already; this adds nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        self._failure = self._failure or "it is closed"
+        if descriptor >= 0:
+            with explained(self.folder):
+                self._disk.close(descriptor)
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """A piece of work on the log's files that fails the writer for good unless it ends well."""
+        if self._failure is not None:
+            raise JournalError(
+                f"journal {self.folder}: takes no more: {self._failure}", advice="run the command again"
+            )
+        self._failure = "a write was interrupted"
+        with explained(self.folder):
+            try:
+                yield
+            except OSError as error:
+                self._failure = f"a write failed: {error.strerror or error}"
+                raise
+        self._failure = None
+
+    def _seal(self) -> None:
+        self._put(b"".join(self._encode([Entry(Type.SEAL, NO_TXN)])))
+
+    def _put(self, data: bytes) -> None:
+        write_all(self._disk, self._descriptor, data)
+        if self._sync:
+            self._disk.fsync(self._descriptor)
+        self.bytes += len(data)
+        self._durable = self._point.sequence
+
+    def _encode(self, entries: Iterable[Entry]) -> Iterator[bytes]:
+        """The entries as the next frames. The point moves on when all are taken."""
+        point, salt, durable, now = self._point, self._salt, self._durable, time.time_ns()
+        sequence, length, chain = point.sequence, point.length, point.chain
+        epoch, number = point.epoch, point.number
+        for entry in entries:
+            sequence += 1
+            data, chain = encode(
+                entry.type,
+                entry.txn,
+                entry.payload,
+                sequence,
+                epoch,
+                now,
+                durable,
+                number,
+                salt,
+                chain,
+                length,
+                entry.flags,
+                entry.schema,
+            )
+            length += len(data)
+            yield data
+        self.frames += sequence - point.sequence
+        point.sequence, point.length, point.chain = sequence, length, chain
+
+    def _advance(self, entries: Sequence[Entry] = (), *, base: bool = False) -> None:
+        """Make the next segment, begin it with ``entries``, and go on in it."""
+        point = self._point
+        opening = Opening(point.journal, point.number, point.length, point.chain, len(entries), base)
+        point.number, point.length = point.number + 1, 0
+        self._salt = new_salt()
+        first = Entry(Type.SEGMENT, NO_TXN, msgspec.msgpack.encode(opening))
+        path = create(self._disk, self.folder, point.number, self._batches([first, *entries]))
+        self._durable = point.sequence
+        self.bytes += point.length
+        before, self._descriptor = self._descriptor, -1
+        if before >= 0:
+            self._disk.close(before)
+        self._open(path)
+
+    def _batches(self, entries: Iterable[Entry]) -> Iterator[bytes]:
+        batch = bytearray()
+        for data in self._encode(entries):
+            batch += data
+            if len(batch) >= _BATCH:
+                yield bytes(batch)
+                batch.clear()
+        yield bytes(batch)
+
+    def _open(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_APPEND
+        if self.options.sync != "fsync":
+            try:
+                self._descriptor = self._disk.open(path, flags | os.O_DSYNC)
+            except OSError as error:
+                if self.options.sync == "dsync" or error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
+            else:
+                self._sync = False
+                return
+        self._descriptor = self._disk.open(path, flags)
+        self._sync = True
+
+
+def _check(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if entry.type in (0, Type.SEGMENT, Type.SEAL):
+            raise JournalError(f"a record of type {entry.type}: that is the log's own")
+        if len(entry.payload) > MAX_PAYLOAD:
+            raise JournalError(f"a record of {len(entry.payload)} bytes: the most is {MAX_PAYLOAD}")
+        if len(entry.txn) != len(NO_TXN):
+            raise JournalError(f"a transaction id of {len(entry.txn)} bytes: it has {len(NO_TXN)}")
