@@ -85,6 +85,12 @@ class StoreLockedError(StoreError):
     exit_code = ExitCode.STORE_LOCKED
 
 
+class UnfinishedRunError(TezzeretError):
+    """A run on this store died; what it left to do has to be resumed or abandoned first."""
+
+    exit_code = ExitCode.STORE_LOCKED
+
+
 class JournalError(TezzeretError):
     """The journal could not be read or written. What was acknowledged before is durable; nothing was
     acknowledged since, and the journal that raised it takes no more."""

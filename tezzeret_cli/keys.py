@@ -16,18 +16,10 @@ from tezzeret_cli import isa
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import FORMAT
+from tezzeret_cli.model.run import HostFacts
 
 PIPELINE = 1
 """Counts changes of the pipeline that change what it makes; part of every key."""
-
-
-class HostFacts(msgspec.Struct, frozen=True):
-    """What this machine contributes to a key: versions and the target, no paths."""
-
-    torch: str
-    compiler: str
-    target: str
-    isa: str
 
 
 def host_facts(environment: Mapping[str, str], isa_name: str | None = None) -> HostFacts:

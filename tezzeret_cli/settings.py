@@ -25,8 +25,8 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each with what the manual says of it. ``memory`` is in bytes; an empty ``cache`` is replaced by
-    ``load_settings``."""
+    """Each with what the manual says of it. ``memory`` is in bytes; ``load_settings`` replaces an empty
+    ``cache`` or ``state``."""
 
     store: Annotated[str | None, Meta(description="Where bundles are published.")] = None
     strategy: Annotated[str, Meta(description="How hard to compile.")] = "standard"
@@ -50,6 +50,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="Compiled headers and scratch; by default $XDG_CACHE_HOME/tezzeret.")
     ] = ""
     profile: Annotated[str | None, Meta(description="Compile profile (TOML).")] = None
+    state: Annotated[
+        str, Meta(description="Journals of runs, on a local disk; by default $XDG_STATE_HOME/tezzeret.")
+    ] = ""
+    state_on_network: Annotated[
+        bool, Meta(description="Allow journals on a network filesystem that only this host uses.")
+    ] = False
+    run_ttl_s: Annotated[float, Meta(description="Seconds after which a run that died is abandoned.")] = (
+        7 * 86400.0
+    )
 
 
 def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -69,9 +78,19 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> S
         if value is not None
     }
     settings = Settings(**{name: _convert(name, value, where) for name, (value, where) in values.items()})
-    cache = settings.cache or str(_cache_home(environment) / "tezzeret")
+    cache = settings.cache or str(_base(environment, "CACHE", ".cache") / "tezzeret")
+    state = settings.state or str(_base(environment, "STATE", ".local/state") / "tezzeret")
     store = None if settings.store is None else os.path.abspath(settings.store)
-    return msgspec.structs.replace(settings, cache=os.path.abspath(cache), store=store)
+    return msgspec.structs.replace(
+        settings, cache=os.path.abspath(cache), state=os.path.abspath(state), store=store
+    )
+
+
+def store_of(settings: Settings) -> str:
+    """The store's folder. Raises ``SettingsError`` when none is given."""
+    if settings.store is None:
+        raise SettingsError("no store is given", advice="name one with --store DIR or TEZZERET_STORE")
+    return settings.store
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:
@@ -83,8 +102,9 @@ def _config_path(environment: Mapping[str, str]) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _cache_home(environment: Mapping[str, str]) -> Path:
-    home = environment.get("XDG_CACHE_HOME") or _home(environment, ".cache")
+def _base(environment: Mapping[str, str], kind: str, folder: str) -> Path:
+    """A base folder of the XDG specification."""
+    home = environment.get(f"XDG_{kind}_HOME") or _home(environment, folder)
     return Path(home) if home else Path(f"/tmp/tezzeret-{os.getuid()}")
 
 
@@ -119,6 +139,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         "timeout_s": float,
         "proof_timeout_s": float,
         "eager_timeout_s": float,
+        "run_ttl_s": float,
+        "state_on_network": bool,
     }
     kind: type[Any] = kinds.get(name, str)
     try:
@@ -134,7 +156,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
     return converted
 
 
-_KIND_NAMES = {int: "whole number", float: "number", str: "text"}
+_KIND_NAMES = {int: "whole number", float: "number", str: "text", bool: "yes or no (true or false)"}
 
 
 def parse_size(text: str, where: str) -> int:

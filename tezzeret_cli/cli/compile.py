@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from tezzeret_cli.cli.flags import Json, Quiet, State, Store, Verbose
+
 EXAMPLES = """\b
 Examples:
   tezzeret compile --store ./store
@@ -47,10 +49,7 @@ def _levels() -> list[str]:
 
 def compile_command(
     paths: Paths = None,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Where bundles are published. [env: TEZZERET_STORE]"),
-    ] = None,
+    store: Store = None,
     strategy: Annotated[
         str | None,
         typer.Option(
@@ -102,24 +101,24 @@ def compile_command(
         str | None,
         typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
     ] = None,
+    state: State = None,
     force: Annotated[bool, typer.Option("--force", help="Compile what is unchanged, too.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="First finish what a dead run on this store left.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what changed for each job.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Let quarantine-only blueprints count for the exit code.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "--verbose", "-v", count=True, help="Say more; -vv also tracebacks.", show_default=False
-        ),
-    ] = 0,
+    json_output: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Compile blueprints into bundles; what is unchanged is skipped.
 
-    Exit codes: 0 all done, 1 a job failed, 2 bad input, 3 done with eager fallbacks, 5 the store is locked,
+    Exit codes: 0 all done, 1 a job failed, 2 bad input, 3 done with eager fallbacks, 5 the store is locked
+    or a run that died is to be resumed first, 6 a journal is damaged, 7 a journal could not be written,
     130 or 143 interrupted.
     """
     from tezzeret_cli.cli.compile_run import Flags, run
@@ -136,12 +135,14 @@ def compile_command(
             "timeout_s": timeout,
             "memory": memory,
             "cache": cache,
+            "state": state,
         },
         select=tuple(select or ()),
         tier=tier,
         stage=stage,
         parameters=tuple(param or ()),
         force=force,
+        resume=resume,
         dry_run=dry_run,
         explain=explain,
         strict=strict,

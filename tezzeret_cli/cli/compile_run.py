@@ -5,27 +5,34 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import tezzeret_cli
 from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.observers import make_observer
-from tezzeret_cli.cli.signals import stopping
-from tezzeret_cli.errors import InputError, SettingsError
+from tezzeret_cli.cli.resume_run import finish_dead
+from tezzeret_cli.cli.signals import Stop, stopping
+from tezzeret_cli.errors import InputError, Interrupted
 from tezzeret_cli.inputs import Selection, read_descriptors, select
-from tezzeret_cli.keys import HostFacts, host_facts, with_key
+from tezzeret_cli.keys import host_facts, with_key
 from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.model.events import Notice, Observer
 from tezzeret_cli.model.job import BatchRange, Job
-from tezzeret_cli.model.report import exit_code
-from tezzeret_cli.ops.compile import CompileOptions, compile_blueprints
+from tezzeret_cli.model.report import Report, exit_code
+from tezzeret_cli.model.run import CompileOptions, HostFacts, RunPlan
+from tezzeret_cli.ops.compile import compile_blueprints, plan_only
+from tezzeret_cli.ops.execute import Forge
+from tezzeret_cli.ops.unfinished import tidy
 from tezzeret_cli.plan import Wishes, make_plan
 from tezzeret_cli.profile import Profile, read_profile, unused_rules
-from tezzeret_cli.settings import Settings, load_settings
+from tezzeret_cli.runs.folder import Runs
+from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import open_store, read_identity
 from tezzeret_cli.strategies import STRATEGIES
 from tezzeret_cli.worker.pool import WorkerPool
@@ -43,6 +50,7 @@ class Flags(msgspec.Struct, frozen=True):
     stage: int | None
     parameters: tuple[str, ...]
     force: bool
+    resume: bool
     dry_run: bool
     explain: bool
     strict: bool
@@ -55,39 +63,59 @@ def run(flags: Flags) -> int:
     """Compile as the flags say, show the report, and return the exit code. Raises ``TezzeretError``."""
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
-    if settings.store is None:
-        raise SettingsError("no store is given", advice="name one with --store DIR or TEZZERET_STORE")
+    root = Path(store_of(settings))
     observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
     facts = host_facts(environment, settings.isa)
     jobs = _jobs(flags, settings, facts, observer)
-    root = Path(settings.store)
-    if flags.dry_run:
-        read_identity(root)
-    options = CompileOptions(
-        workers=settings.jobs,
-        force=flags.force,
-        explain=flags.explain,
-        dry_run=flags.dry_run,
-        proof_timeout_s=settings.proof_timeout_s,
-        eager_timeout_s=settings.eager_timeout_s,
-        repeat=settings.prewarm_repeat,
-        cache=settings.cache,
+    identity = read_identity(root)
+    plan = RunPlan(
+        command="compile",
+        tool=tezzeret_cli.__version__,
+        store_id=identity.store_id if identity else "",
+        store=str(root),
+        directory=os.getcwd(),
+        facts=facts,
+        options=CompileOptions(
+            workers=settings.jobs,
+            force=flags.force,
+            proof_timeout_s=settings.proof_timeout_s,
+            eager_timeout_s=settings.eager_timeout_s,
+            repeat=settings.prewarm_repeat,
+            cache=settings.cache,
+        ),
+        jobs=tuple(jobs),
+        strict=flags.strict,
+        created=time.time(),
     )
     with stopping() as stop, observer:
-        report = compile_blueprints(
-            jobs,
-            root if flags.dry_run else open_store(root),
-            facts,
-            options,
-            environment=environment,
-            make_runner=WorkerPool,
-            observer=observer,
-            on_start=stop.watch,
-        )
+        if flags.dry_run:
+            report = plan_only(plan, root, observer, explained=flags.explain)
+        else:
+            report = _compile(flags, settings, plan, environment, observer, stop)
     if flags.json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         sys.stdout.flush()
     return stop.exit_code or exit_code(report, strict=flags.strict)
+
+
+def _compile(
+    flags: Flags,
+    settings: Settings,
+    plan: RunPlan,
+    environment: Mapping[str, str],
+    observer: Observer,
+    stop: Stop,
+) -> Report:
+    store = open_store(Path(plan.store))
+    plan = msgspec.structs.replace(plan, store_id=store.identity.store_id)
+    runs = Runs(Path(settings.state), plan.store_id, on_network=settings.state_on_network)
+    tidy(runs, settings.run_ttl_s, observer)
+    if flags.resume:
+        for _ in finish_dead(store, runs, runs.unfinished(), environment, observer, stop):
+            if stop.exit_code:
+                raise Interrupted("interrupted", advice="the run can be resumed")
+    forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch)
+    return compile_blueprints(plan, forge, explained=flags.explain)
 
 
 def _jobs(flags: Flags, settings: Settings, facts: HostFacts, observer: Observer) -> list[Job]:

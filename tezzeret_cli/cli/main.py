@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import tezzeret_cli
-from tezzeret_cli.cli.compile import EXAMPLES, compile_command
+from tezzeret_cli.cli import compile as compile_cli
+from tezzeret_cli.cli import resume as resume_cli
 from tezzeret_cli.errors import ExitCode, TezzeretError
 
 app = typer.Typer(
@@ -20,7 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # the boxed help costs more to import than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("compile", epilog=EXAMPLES)(compile_command)
+app.command("compile", epilog=compile_cli.EXAMPLES)(compile_cli.compile_command)
+app.command("resume", epilog=resume_cli.EXAMPLES)(resume_cli.resume_command)
 
 
 def _version(wanted: bool) -> None:

@@ -276,7 +276,10 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Everything a consumer needs to know of a bundle before it opens any other file."""
+    """Everything a consumer needs to know of a bundle before it opens any other file.
+
+    ``run`` is the id of the run that published it, in the journal of the host where that run was.
+    """
 
     format: int
     blueprint_id: str
@@ -308,3 +311,4 @@ class Manifest(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     signature: str | None = None
     notes: tuple[str, ...] = ()
+    run: str | None = None

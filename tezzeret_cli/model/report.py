@@ -41,13 +41,16 @@ class JobReport(msgspec.Struct, frozen=True, omit_defaults=False):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The whole run."""
+    """The whole run. ``run`` is its id in the journal, ``None`` when there was nothing to do;
+    ``recovered`` says, a line each, what was taken over from a run that died."""
 
     schema: int
     command: str
     jobs: tuple[JobReport, ...]
     counts: dict[str, int]
     interrupted: bool = False
+    run: str | None = None
+    recovered: tuple[str, ...] = ()
 
 
 def exit_code(report: Report, *, strict: bool = False) -> ExitCode:

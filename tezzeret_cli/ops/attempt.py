@@ -28,9 +28,12 @@ from tezzeret_cli.model.build import (
 )
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import FORMAT, Manifest, Reason, Toolchain
+from tezzeret_cli.model.records import JobStaged
 from tezzeret_cli.model.report import JobReport, Status
 from tezzeret_cli.ops.environment import Environments
-from tezzeret_cli.store.layout import Store
+from tezzeret_cli.runs.claims import Claim
+from tezzeret_cli.runs.ledger import JobLedger
+from tezzeret_cli.store.layout import Store, explained, probe
 from tezzeret_cli.store.publish import publish, write_manifest
 from tezzeret_cli.store.seal import seal_files
 from tezzeret_cli.store.staging import Staging
@@ -68,7 +71,10 @@ class AttemptOptions(msgspec.Struct, frozen=True):
 
 
 class Attempt:
-    """``task`` is what to run next, until ``report`` says how the job ended."""
+    """``task`` is what to run next, until ``report`` says how the job ended or ``was_lost`` that it did not.
+
+    Methods raise ``JournalError`` when what happened cannot be put on record, and ``StoreError``.
+    """
 
     def __init__(
         self,
@@ -78,14 +84,21 @@ class Attempt:
         staging: Staging,
         environments: Environments,
         options: AttemptOptions,
+        run: str,
+        ledger: JobLedger,
+        claim: Claim,
     ) -> None:
         self.number = number
         self.job = job
         self.report: JobReport | None = None
+        self.was_lost = False
         self.stage = ""
         self._store = store
         self._environments = environments
         self._options = options
+        self._run = run
+        self._ledger = ledger
+        self._claim = claim
         self._started = time.monotonic()
         self._staged = staging.folder(f"{number}-{job.blueprint_id}")
         self._scratch = environments.scratch(number)
@@ -93,22 +106,29 @@ class Attempt:
         self._reason: Reason | None = None
         self._result: BuildResult | None = None
         self._draft: Manifest | None = None
+        self._staged_report: JobReport | None = None
         self._compile_ms = 0.0
         self.task = self._build_task(compile=True)
 
     def ended(self, ending: Ending) -> None:
         """Take the ending of ``task``: afterwards there is a new ``task`` or a ``report``."""
         if isinstance(ending, Cancelled):
-            self._finish(Status.FAILED, "interrupted", "interrupted")
+            self.lost("interrupted")
         elif self.task.entry == BUILD:
             self._built(ending)
         else:
             self._proved(ending)
 
+    def lost(self, reason: str) -> None:
+        """Give up: the job is still to be done."""
+        self._ledger.lost(reason)
+        self.was_lost = True
+
     def close(self) -> None:
-        """Remove what the attempt left in staging and scratch."""
+        """Remove what the attempt left in staging and scratch, and let others have the job."""
         shutil.rmtree(self._staged, ignore_errors=True)
         shutil.rmtree(self._scratch, ignore_errors=True)
+        self._claim.release()
 
     def _build_task(self, *, compile: bool) -> Task:
         strategy = self.job.strategy
@@ -147,16 +167,18 @@ class Attempt:
             self._finish(Status.FAILED, reply.reason.kind, self._both(reply.reason.message))
         elif isinstance(reply, BuildResult):
             self._result = reply
-            self._reason = self._reason or reply.reason
+            if self._reason is None and reply.reason is not None:
+                self._give_up_compiling(reply.reason)
             self._stage(reply, self._reason)
         else:
             reason = reply if isinstance(reply, Reason) else Reason("internal", "an unexpected answer", False)
+            self._blame_the_disk(reason)
             if self.stage in EAGER_STAGES:
                 self._finish(Status.FAILED, reason.kind, self._both(f"eager itself: {reason.message}"))
             elif self._reason is not None:
                 self._finish(Status.FAILED, reason.kind, self._both(reason.message))
             else:
-                self._reason = reason
+                self._give_up_compiling(reason)
                 self._clear_staged()
                 self.task = self._build_task(compile=False)
 
@@ -170,12 +192,33 @@ class Attempt:
     def _both(self, message: str) -> str:
         return f"{self._reason.message}; {message}" if self._reason else message
 
+    def _give_up_compiling(self, reason: Reason) -> None:
+        self._blame_the_disk(reason)
+        self._reason = reason
+        self._ledger.retried(reason)
+
+    def _blame_the_disk(self, reason: Reason) -> None:
+        """Raise ``StoreError`` when the failure may be the disk's: the job would end otherwise elsewhere."""
+        if reason.deterministic:
+            return
+        for folder, root, what in (
+            (self._staged, self._store.root, "store"),
+            (self._scratch, self._environments.cache, "cache"),
+        ):
+            with explained(root, what):
+                probe(folder)
+
     def _clear_staged(self) -> None:
-        shutil.rmtree(self._staged, ignore_errors=True)
-        self._staged.mkdir()
+        with explained(self._store.root):
+            shutil.rmtree(self._staged, ignore_errors=True)
+            self._staged.mkdir()
 
     def _stage(self, result: BuildResult, reason: Reason | None) -> None:
         """Seal the payload and write a manifest without version, for the proof to load."""
+        with explained(self._store.root):
+            self._seal(result, reason)
+
+    def _seal(self, result: BuildResult, reason: Reason | None) -> None:
         payload = [TENSORS] if reason else list(result.payload)
         if self._log.exists():
             shutil.copyfile(self._log, self._staged / LOG)
@@ -219,6 +262,7 @@ class Attempt:
             compile_ms=round(self._compile_ms, 3),
             tags=self.job.tags,
             notes=result.notes,
+            run=self._run,
         )
         write_manifest(self._staged, self._draft)
         self.task = self._proof_task()
@@ -235,7 +279,8 @@ class Attempt:
                 self._finish(Status.FAILED, failure.kind, self._both(f"its bundle: {failure.message}"))
             else:
                 kind = f"proof_{failure.kind}" if not isinstance(reply, ProofResult) else failure.kind
-                self._reason = Reason(kind, f"the proof failed: {failure.message}", failure.deterministic)
+                message = f"the proof failed: {failure.message}"
+                self._give_up_compiling(Reason(kind, message, failure.deterministic))
                 self._stage(self._result, self._reason)
             return
         assert isinstance(reply, ProofResult)
@@ -246,18 +291,33 @@ class Attempt:
             prewarm_ms=timing.load_ms + timing.first_forward_ms + timing.first_backward_ms if timing else 0.0,
             prewarm_samples=reply.samples if timing else (),
         )
-        manifest = publish(self._store, self._staged, draft)
-        status = Status.FALLBACK if manifest.eager_fallback else Status.COMPILED
-        reason = self._reason
-        self._finish(status, reason.kind if reason else None, reason.message if reason else None, manifest)
+        publish(self._store, self._staged, draft, self._about_to_publish)
+        assert self._staged_report is not None
+        self._end(self._staged_report)
 
-    def _finish(
+    def _about_to_publish(self, manifest: Manifest, sha256: str) -> None:
+        status = Status.FALLBACK if manifest.eager_fallback else Status.COMPILED
+        kind, message = (self._reason.kind, self._reason.message) if self._reason else (None, None)
+        report = self._make_report(status, kind, message, manifest)
+        assert report.bundle is not None
+        folder = self._staged.relative_to(self._store.root).as_posix()
+        self._ledger.staged(JobStaged(folder, report.bundle, sha256, report))
+        self._staged_report = report
+
+    def _finish(self, status: Status, kind: str, message: str) -> None:
+        self._end(self._make_report(status, kind, message))
+
+    def _end(self, report: JobReport) -> None:
+        self._ledger.ended(report)
+        self.report = report
+
+    def _make_report(
         self, status: Status, kind: str | None, message: str | None, manifest: Manifest | None = None
-    ) -> None:
+    ) -> JobReport:
         job = self.job
         timing = manifest.timing if manifest else None
         bundle = self._store.bundle(job.blueprint_id, manifest.version) if manifest else None
-        self.report = JobReport(
+        return JobReport(
             blueprint_id=job.blueprint_id,
             name=job.descriptor.name,
             version=manifest.version if manifest else None,

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tezzeret_cli.keys import HostFacts
+from tezzeret_cli.model.run import HostFacts
+from tezzeret_cli.store.layout import explained
 
 _PASSED_TO_PROOF = ("LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 
@@ -16,7 +17,7 @@ class Environments:
     by side do not fight for cores; what it compiles uses as many as the consumer has.
 
     Compiled headers are shared by all runs with the same torch and target; everything else of a job is
-    in its own scratch folder.
+    in its own scratch folder. Making folders raises ``StoreError``.
     """
 
     def __init__(
@@ -26,13 +27,17 @@ class Environments:
         self._threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self._shared = cache / "inductor" / f"{facts.torch}-{facts.isa}"
         self._scratch = cache / "scratch" / run
-        (self._shared / "tmp").mkdir(parents=True, exist_ok=True)
-        self._scratch.mkdir(parents=True)
+        self.cache = cache
+        with explained(cache, "cache"):
+            (self._shared / "tmp").mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.mkdir(parents=True)
 
     def scratch(self, number: int) -> Path:
         """A new, empty scratch folder for one job."""
         folder = self._scratch / str(number)
-        folder.mkdir()
+        with explained(self.cache, "cache"):
+            folder.mkdir()
         return folder
 
     def zygote(self) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from tezzeret_cli.model.events import JobFinished, JobStage, JobStarted, Observer
+from tezzeret_cli.model.events import JobFinished, JobStage, JobStarted, Notice, Observer
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.ops.attempt import Attempt
@@ -12,18 +13,24 @@ from tezzeret_cli.worker.task import Runner, TaskEnded, TaskStage
 
 POLL_S = 0.25
 
-MakeAttempt = Callable[[int, Job], Attempt]
+Start = Callable[[int, Job], Attempt | JobReport | None]
 
 
 class JobLoop:
-    """Keeps up to ``workers`` attempts running. ``stop`` may be called from a signal handler."""
+    """Keeps up to ``workers`` attempts running. ``stop`` may be called from a signal handler.
 
-    def __init__(self, runner: Runner, make_attempt: MakeAttempt, workers: int, observer: Observer) -> None:
+    ``start`` gives the attempt at a job, its report when it turns out to be done, or ``None`` while another
+    run is doing it: then it is asked again later.
+    """
+
+    def __init__(self, runner: Runner, start: Start, workers: int, observer: Observer) -> None:
         self._runner = runner
-        self._make_attempt = make_attempt
+        self._start = start
         self._workers = workers
         self._observer = observer
         self._running: dict[int, Attempt] = {}
+        self._waiting: list[tuple[int, Job]] = []
+        self._elsewhere: set[int] = set()
         self.stopped = False
 
     def stop(self) -> None:
@@ -31,8 +38,8 @@ class JobLoop:
         self.stopped = True
 
     def run(self, jobs: Sequence[tuple[int, Job]]) -> dict[int, JobReport]:
-        """The report of every job that ended, by its number; jobs never started have none."""
-        waiting = iter(jobs)
+        """The report of every job that ended, by its number; jobs that did not have none."""
+        self._waiting = list(jobs)
         reports: dict[int, JobReport] = {}
         cancelled = False
         try:
@@ -41,9 +48,12 @@ class JobLoop:
                     cancelled = True
                     self._runner.cancel()
                 if not cancelled:
-                    self._fill(waiting)
+                    self._fill(reports)
                 if not self._running:
-                    return reports
+                    if cancelled or not self._waiting:
+                        return reports
+                    time.sleep(POLL_S)
+                    continue
                 for event in self._runner.wait(POLL_S):
                     if isinstance(event, TaskStage):
                         self._running[event.task].stage = event.stage
@@ -54,30 +64,43 @@ class JobLoop:
             for attempt in self._running.values():
                 attempt.close()
 
-    def _fill(self, waiting: Iterator[tuple[int, Job]]) -> None:
-        while len(self._running) < self._workers:
-            following = next(waiting, None)
-            if following is None:
-                return
-            number, job = following
+    def _fill(self, reports: dict[int, JobReport]) -> None:
+        postponed = []
+        while self._waiting and len(self._running) < self._workers:
+            number, job = self._waiting.pop(0)
+            started = self._start(number, job)
+            if started is None:
+                postponed.append((number, job))
+                self._say_elsewhere(number, job)
+                continue
+            if isinstance(started, JobReport):
+                reports[number] = started
+                self._observer.on_event(JobFinished(number, started))
+                continue
+            self._running[number] = started
             self._observer.on_event(
                 JobStarted(number, job.blueprint_id, job.descriptor.name, job.strategy.name)
             )
-            attempt = self._make_attempt(number, job)
-            self._running[number] = attempt
-            self._runner.start(attempt.task)
+            self._runner.start(started.task)
+        self._waiting = postponed + self._waiting
+
+    def _say_elsewhere(self, number: int, job: Job) -> None:
+        if number not in self._elsewhere:
+            self._elsewhere.add(number)
+            self._observer.on_event(
+                Notice("debug", f"{job.blueprint_id}: another run is doing it; waiting for that")
+            )
 
     def _advance(self, event: TaskEnded, reports: dict[int, JobReport]) -> None:
         attempt = self._running[event.task]
         attempt.ended(event.ending)
-        if attempt.report is None:
+        if attempt.report is None and not attempt.was_lost:
             if not self.stopped:
                 self._runner.start(attempt.task)
                 return
-            del self._running[event.task]
-            attempt.close()
-            return
+            attempt.lost("interrupted")
         del self._running[event.task]
         attempt.close()
-        reports[event.task] = attempt.report
-        self._observer.on_event(JobFinished(event.task, attempt.report))
+        if attempt.report is not None:
+            reports[event.task] = attempt.report
+            self._observer.on_event(JobFinished(event.task, attempt.report))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -43,17 +44,18 @@ class Store:
 
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:
-        """Hold the lock under which versions are given out. Raises ``StoreLockedError``."""
+        """Hold the lock under which versions are given out. Raises ``StoreLockedError``, ``StoreError``."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.root / LOCK, fallback_to_soft=False)
-        try:
-            lock.acquire(timeout=LOCK_WAIT_S)
-        except Timeout:
-            raise StoreLockedError(
-                f"{self.root}: another process has held its lock for {LOCK_WAIT_S:.0f} s",
-                advice="wait for it to end, or look for a stopped process",
-            ) from None
+        with explained(self.root):
+            try:
+                lock.acquire(timeout=LOCK_WAIT_S)
+            except Timeout:
+                raise StoreLockedError(
+                    f"{self.root}: another process has held its lock for {LOCK_WAIT_S:.0f} s",
+                    advice="wait for it to end, or look for a stopped process",
+                ) from None
         try:
             yield
         finally:
@@ -95,26 +97,57 @@ def _make_identity(root: Path) -> Identity:
     identity = Identity(STORE_FORMAT, secrets.token_hex(16))
     draft = root / TMP / f"{STORE_FILE}.{identity.store_id}"
     draft.write_bytes(msgspec.json.encode(identity) + b"\n")
+    sync(draft)
     try:
         os.link(draft, root / STORE_FILE)
-    except FileExistsError:
-        return read_identity(root) or identity
+    except (FileExistsError, FileNotFoundError):
+        known = read_identity(root)
+        if known is None:
+            raise
+        return known
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+    sync_folder(root)
     return identity
 
 
+def probe(folder: Path, count: int = 1 << 18) -> None:
+    """Write ``count`` bytes below ``folder``, durably, and remove them. Raises ``OSError`` when the disk does
+    not take them."""
+    path = folder / f"probe-{secrets.token_hex(4)}"
+    try:
+        path.write_bytes(secrets.token_bytes(count))
+        sync(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder durable."""
+    sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync(path: Path, flags: int = os.O_RDONLY) -> None:
+    """Make a file durable."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
-def explained(root: Path) -> Iterator[None]:
-    """Turn what the system says about the store's disk into a ``StoreError`` with a remedy."""
+def explained(root: Path, what: str = "store") -> Iterator[None]:
+    """Turn what the system says about a folder into a ``StoreError`` with a remedy. ``what`` is the
+    setting that names the folder: ``store`` or ``cache``."""
     try:
         yield
     except OSError as error:
         advice = {
-            28: "free some space and run the command again",
-            122: "raise the quota and run the command again",
-            30: "remount it writable, or give another --store",
-            13: "give a --store that you may write to",
-            1: "give a --store that you may write to",
-        }.get(error.errno or 0, "check that the store is mounted and writable")
-        raise StoreError(f"store {root}: {error.strerror or error}", advice=advice) from error
+            errno.ENOSPC: "free some space and run the command again",
+            errno.EDQUOT: "raise the quota and run the command again",
+            errno.EROFS: f"remount it writable, or give another --{what}",
+            errno.EACCES: f"give a --{what} that you may write to",
+            errno.EPERM: f"give a --{what} that you may write to",
+        }.get(error.errno or 0, f"check that the {what} is mounted and writable")
+        raise StoreError(f"{what} {root}: {error.strerror or error}", advice=advice) from error

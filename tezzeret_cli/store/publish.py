@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,65 +17,66 @@ from tezzeret_cli.bundle.read import MANIFEST
 from tezzeret_cli.bundle.version import Version, next_version
 from tezzeret_cli.model.manifest import Manifest
 from tezzeret_cli.store.catalogue import Catalogue
-from tezzeret_cli.store.layout import Store, explained
+from tezzeret_cli.store.layout import Store, explained, sync, sync_folder
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+AboutTo = Callable[[Manifest, str], None]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def publish(store: Store, staged: Path, draft: Manifest) -> Manifest:
+def publish(store: Store, staged: Path, draft: Manifest, about_to: AboutTo) -> Manifest:
     """Publish the folder ``staged`` and return its manifest with the version it got.
 
-    ``draft`` is the manifest but for its version, which is decided here under the store's lock. When
-    this returns the bundle is durable; when it raises, ``staged`` is where it was and no reader sees
-    anything. Raises ``StoreError`` and ``StoreLockedError``.
+    ``draft`` is the manifest but for its version, which is decided here under the store's lock.
+    ``about_to`` is told the manifest and its sha256 when the bundle is durable where it was staged, right
+    before the rename that makes it visible. When this returns the bundle is durable where it belongs; when
+    it raises, ``staged`` is where it was and no reader sees anything, but for an error after the rename.
+    Raises ``StoreError`` and ``StoreLockedError``.
     """
     with store.publishing(), explained(store.root):
         newest = Catalogue(store.root, {draft.blueprint_id}).newest(draft.blueprint_id, draft.lineage)
         version = next_version(newest, draft)
         while True:
             manifest = msgspec.structs.replace(draft, version=str(version))
-            write_manifest(staged, manifest)
+            digest = write_manifest(staged, manifest)
             sync_tree(staged)
+            sync_folder(staged.parent)
+            about_to(manifest, digest)
             target = store.bundle(draft.blueprint_id, str(version))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(target.parent.parent)
             try:
-                rename_no_replace(staged, target)
+                move_into_place(staged, target)
             except FileExistsError:
                 version = Version(version.major, version.minor, version.patch + 1, version.lineage)
                 continue
-            sync_folder(target.parent)
             return manifest
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json`` by rename, so that it is whole wherever it is."""
+def move_into_place(staged: Path, target: Path) -> None:
+    """Rename a durable staged bundle to where readers find it, durably. Raises ``FileExistsError`` when
+    something is there, and ``OSError``."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sync_folder(target.parent.parent)
+    rename_no_replace(staged, target)
+    sync_folder(target.parent)
+    sync_folder(staged.parent)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Write ``manifest.json`` by rename, so that it is whole wherever it is; its sha256 in hex."""
+    data = canonical(manifest)
     draft = folder / f".{MANIFEST}"
-    draft.write_bytes(canonical(manifest))
+    draft.write_bytes(data)
     draft.replace(folder / MANIFEST)
+    return hashlib.sha256(data).hexdigest()
 
 
 def sync_tree(folder: Path) -> None:
     """Make every file and folder below ``folder`` durable, the deepest first."""
     for directory, _, files in os.walk(folder, topdown=False):
         for name in files:
-            _sync(Path(directory) / name, os.O_RDONLY)
+            sync(Path(directory) / name)
         sync_folder(Path(directory))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of a folder durable."""
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def rename_no_replace(source: Path, target: Path) -> None:

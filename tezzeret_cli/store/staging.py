@@ -1,34 +1,39 @@
-"""Staging folders: private to a run, swept by the next one when the run is dead."""
+"""Staging folders: private to a run, kept as long as it can be resumed."""
 
 from __future__ import annotations
 
-import secrets
 import shutil
+import time
+from collections.abc import Callable, Set
 from pathlib import Path
 
-from tezzeret_cli.store.layout import Store, explained
+from tezzeret_cli.store.layout import STORE_FILE, Store, explained
 
+PREFIX = "run-"
 _LOCK = "run.lock"
+_FOREIGN_AGE_S = 7 * 86400
 
 
 class Staging:
     """The staging area of one run. Its lock is held as long as the run lives, so that another run can
     tell a live one from a dead one without asking for process ids."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, run_id: str) -> None:
         from filelock import FileLock
 
-        self.path = store.tmp / f"run-{secrets.token_hex(8)}"
+        self._root = store.root
+        self.path = store.tmp / f"{PREFIX}{run_id}"
         with explained(store.root):
-            self.path.mkdir()
+            self.path.mkdir(exist_ok=True)
             self._lock = FileLock(self.path / _LOCK, fallback_to_soft=False)
             self._lock.acquire()
 
     def folder(self, name: str) -> Path:
         """A new, empty folder, replacing one of that name."""
         folder = self.path / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        with explained(self._root):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
         return folder
 
     def close(self) -> None:
@@ -37,12 +42,21 @@ class Staging:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def sweep(store: Store) -> list[str]:
-    """Remove what dead runs left in ``tmp/``; the names of what was removed."""
+def sweep(store: Store, keep: Set[str], ours: Callable[[str], bool]) -> list[str]:
+    """Remove what dead runs left in ``tmp/``; the names of what was removed.
+
+    ``keep`` are the runs that can be resumed. A run that was not started on this host (``ours`` is false)
+    may be alive where its lock cannot be seen, so its folder is left alone for a week.
+    """
     from filelock import FileLock, Timeout
 
+    for draft in store.tmp.glob(f"{STORE_FILE}.*"):
+        draft.unlink(missing_ok=True)
     removed = []
-    for folder in sorted(store.tmp.glob("run-*")):
+    for folder in sorted(store.tmp.glob(f"{PREFIX}*")):
+        run = folder.name.removeprefix(PREFIX)
+        if run in keep or not (ours(run) or _untouched(folder)):
+            continue
         lock = FileLock(folder / _LOCK, fallback_to_soft=False)
         try:
             lock.acquire(timeout=0)
@@ -52,3 +66,10 @@ def sweep(store: Store) -> list[str]:
         lock.release()
         removed.append(folder.name)
     return removed
+
+
+def _untouched(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > _FOREIGN_AGE_S
+    except OSError:
+        return False

@@ -9,33 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.forging import TARGET, Simulator, built, forge, job, plan, proved
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.scan import published
-from tezzeret_cli.keys import HostFacts
-from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, ProofResult
+from tezzeret_cli.model.build import BuildRefused, BuildResult
 from tezzeret_cli.model.descriptor import Descriptor
-from tezzeret_cli.model.events import NullObserver
-from tezzeret_cli.model.job import Factory, Job, Strategy
-from tezzeret_cli.model.manifest import Graph, Reason, Target, Timing, Tree, TreeKind, Variant
+from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.report import Status, exit_code
-from tezzeret_cli.ops.attempt import BUILD
-from tezzeret_cli.ops.compile import CompileOptions, automatic_workers, compile_blueprints
-from tezzeret_cli.store.layout import open_store
-from tezzeret_cli.worker.task import (
-    Cancelled,
-    Crashed,
-    OutOfMemory,
-    Raised,
-    Returned,
-    Task,
-    TaskEnded,
-    TaskStage,
-    TimedOut,
-)
+from tezzeret_cli.ops.compile import compile_blueprints
+from tezzeret_cli.ops.execute import automatic_workers
+from tezzeret_cli.worker.task import Crashed, OutOfMemory, Raised, Returned, TimedOut
 
-FACTS = HostFacts("2.13.0", "g++ 12", "linux x86_64 avx2", "avx2")
-TARGET = Target("linux", "x86_64", "avx2", (), "cpu")
-TIMING = Timing(1, 1, 1, 1, 1)
 LOST = [
     Crashed(9, None),
     Crashed(None, 0),
@@ -46,79 +30,9 @@ LOST = [
 ]
 
 
-def job(blueprint_id: str = "BP001", **changes: object) -> Job:
-    made = Job(Descriptor(blueprint_id, "a"), {}, Factory("m:f", "d"), Strategy("standard"), key=blueprint_id)
-    return msgspec.structs.replace(made, **changes)
-
-
-class Simulator:
-    """A ``Runner`` whose workers do what a script says: they write the files that real ones would."""
-
-    def __init__(self, script) -> None:
-        self._script = script
-        self._events: list[object] = []
-        self.started: list[str] = []
-        self.closed = False
-
-    def __call__(self, preload, env):
-        return self
-
-    def start(self, task: Task) -> None:
-        if task.entry == BUILD:
-            request = msgspec.msgpack.decode(task.payload, type=BuildRequest)
-            step = "build" if request.compile else "eager"
-            self.started.append(step)
-            ending, stage = self._script(step, request)
-            self._events.append(TaskStage(task.id, stage))
-        else:
-            self.started.append("prove")
-            ending, _ = self._script("prove", None)
-        self._events.append(TaskEnded(task.id, ending, 0.1, 1))
-
-    def wait(self, timeout_s):
-        events, self._events = self._events, []
-        return events
-
-    def cancel(self):
-        self._events = [
-            msgspec.structs.replace(event, ending=Cancelled()) if isinstance(event, TaskEnded) else event
-            for event in self._events
-        ]
-
-    def close(self):
-        self.closed = True
-
-
-def built(request: BuildRequest, reason: Reason | None = None) -> Returned:
-    staging = Path(request.staging)
-    (staging / "tensors.safetensors").write_bytes(b"t")
-    payload = ["tensors.safetensors"]
-    variants: tuple[Variant, ...] = ()
-    if request.compile and reason is None:
-        (staging / "lib").mkdir()
-        (staging / "lib/v0.forward.so").write_bytes(b"elf")
-        payload.append("lib/v0.forward.so")
-        tree = Tree(TreeKind.TUPLE)
-        variants = (Variant("v0", None, tree, tree, (), Graph("lib/v0.forward.so", (), 1)),)
-    result = BuildResult(tuple(payload), (), (), variants, target=TARGET, torch="2.13.0", reason=reason)
-    return Returned(msgspec.msgpack.encode(result))
-
-
-def proved(reason: Reason | None = None) -> Returned:
-    return Returned(msgspec.msgpack.encode(ProofResult(None if reason else TIMING, reason=reason)))
-
-
 def run(store: Path, jobs, script, **options):
     simulator = Simulator(script)
-    report = compile_blueprints(
-        jobs,
-        open_store(store),
-        FACTS,
-        CompileOptions(workers=2, cache=str(store.parent / "cache"), **options),
-        environment={},
-        make_runner=simulator,
-        observer=NullObserver(),
-    )
+    report = compile_blueprints(plan(store, jobs, workers=2, **options), forge(store, simulator))
     assert simulator.closed
     assert list((store / "tmp").iterdir()) == []
     assert list((store.parent / "cache" / "scratch").iterdir()) == []
@@ -152,15 +66,7 @@ def test_the_second_run_does_nothing(store):
 
     run(store, [job()], script)
     simulator = Simulator(script)
-    report = compile_blueprints(
-        [job()],
-        open_store(store),
-        FACTS,
-        CompileOptions(cache=str(store.parent / "cache")),
-        environment={},
-        make_runner=simulator,
-        observer=NullObserver(),
-    )
+    report = compile_blueprints(plan(store, [job()]), forge(store, simulator))
     assert [j.status for j in report.jobs] == [Status.CACHED]
     assert simulator.started == []
 
@@ -246,14 +152,8 @@ def test_a_stop_ends_the_run_with_what_is_done(store):
         return built(request), "compile"
 
     report = compile_blueprints(
-        [job("BP001"), job("BP002"), job("BP003")],
-        open_store(store),
-        FACTS,
-        CompileOptions(workers=1, cache=str(store.parent / "cache")),
-        environment={},
-        make_runner=Simulator(script),
-        observer=NullObserver(),
-        on_start=loops.append,
+        plan(store, [job("BP001"), job("BP002"), job("BP003")], workers=1),
+        forge(store, Simulator(script), on_start=loops.append),
     )
     assert report.interrupted
     assert exit_code(report) == 130
@@ -285,13 +185,7 @@ def test_no_sequence_of_endings_publishes_an_unproved_bundle(tmp_path_factory, p
 
     simulator = Simulator(script)
     report = compile_blueprints(
-        [job(name) for name in scripts],
-        open_store(store),
-        FACTS,
-        CompileOptions(workers=1, cache=str(store.parent / "cache")),
-        environment={},
-        make_runner=simulator,
-        observer=NullObserver(),
+        plan(store, [job(name) for name in scripts], workers=1), forge(store, simulator)
     )
     compiled = check_store(store)
     assert compiled.count(True) == report.counts["compiled"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,8 +18,12 @@ from tezzeret_cli.model.manifest import Reason, TensorSlot, Toolchain
 from tezzeret_cli.store import publish as publishing
 from tezzeret_cli.store.catalogue import Catalogue, is_intact
 from tezzeret_cli.store.layout import open_store
-from tezzeret_cli.store.publish import publish, rename_no_replace
+from tezzeret_cli.store.publish import rename_no_replace
 from tezzeret_cli.store.staging import Staging, sweep
+
+
+def publish(opened, folder, manifest):
+    return publishing.publish(opened, folder, manifest, lambda made, sha256: None)
 
 
 @pytest.fixture
@@ -166,12 +171,37 @@ def test_what_lies_about_in_a_store_never_stops_a_reader(opened, put, tmp_path):
     assert len(catalogue.damaged) == 1
 
 
+def swept(opened, *, keep=(), ours=("dead",)):
+    return sweep(opened, keep=set(keep), ours=lambda run: run in ours)
+
+
 def test_dead_runs_are_swept_and_live_ones_are_not(opened):
-    live, dead = Staging(opened), Staging(opened)
+    live, dead = Staging(opened, "live"), Staging(opened, "dead")
     dead.folder("half a bundle")
     dead._lock.release()
-    assert sweep(opened) == [dead.path.name]
+    assert swept(opened, ours=("dead", "live")) == ["run-dead"]
     assert live.path.exists()
     assert not dead.path.exists()
     live.close()
     assert not live.path.exists()
+
+
+def test_what_can_be_resumed_is_not_swept_nor_what_another_host_left_lately(opened):
+    Staging(opened, "dead")._lock.release()
+    assert swept(opened, keep=("dead",)) == []
+    assert swept(opened, ours=()) == []
+    os.utime(opened.tmp / "run-dead", (0, 0))
+    assert swept(opened, ours=()) == ["run-dead"]
+
+
+def test_the_record_of_a_bundle_is_made_when_it_is_whole_and_before_it_is_seen(opened):
+    seen = []
+
+    def about_to(manifest, sha256):
+        data = (folder / "manifest.json").read_bytes()
+        seen.append((manifest.version, hashlib.sha256(data).hexdigest() == sha256))
+        assert list(published(opened.root)) == []
+
+    folder = stage(opened.tmp / "s")
+    manifest = publishing.publish(opened, folder, draft(), about_to)
+    assert seen == [(manifest.version, True)]

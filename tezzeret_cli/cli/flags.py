@@ -1,0 +1,24 @@
+"""Flags that several subcommands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Store = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Where bundles are published. [env: TEZZERET_STORE]"),
+]
+State = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR", help="Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+Verbose = Annotated[
+    int,
+    typer.Option("--verbose", "-v", count=True, help="Say more; -vv also tracebacks.", show_default=False),
+]

@@ -1,0 +1,231 @@
+"""What ``tezzeret resume`` does: find the runs, and finish, list or abandon them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tezzeret_cli.cli.observers import make_observer
+from tezzeret_cli.cli.signals import Stop, stopping
+from tezzeret_cli.errors import ExitCode, InputError
+from tezzeret_cli.keys import host_facts
+from tezzeret_cli.model.events import Observer
+from tezzeret_cli.model.report import Report, exit_code
+from tezzeret_cli.model.run import HostFacts, RunPlan
+from tezzeret_cli.ops.execute import Forge, make_report, without_bundle
+from tezzeret_cli.ops.resume import resume_run
+from tezzeret_cli.ops.unfinished import Life, RunSummary, abandon, summaries
+from tezzeret_cli.runs.folder import Runs
+from tezzeret_cli.settings import Settings, load_settings, store_of
+from tezzeret_cli.store.layout import Store, open_store, read_identity
+from tezzeret_cli.store.staging import PREFIX
+from tezzeret_cli.worker.pool import WorkerPool
+
+LIST_SCHEMA = 1
+
+
+class Flags(msgspec.Struct, frozen=True):
+    """The command line as given. ``settings`` holds ``None`` for what was not given."""
+
+    settings: Mapping[str, Any]
+    run: str | None
+    list: bool
+    abandon: str | None
+    dry_run: bool
+    accept_tail_loss: bool
+    json: bool
+    quiet: bool
+    verbosity: int
+
+
+def run_resume(flags: Flags) -> int:
+    """Do as the flags say and return the exit code. Raises ``TezzeretError``."""
+    if flags.abandon and (flags.run or flags.list or flags.dry_run):
+        raise InputError("--abandon goes with none of --run, --list and --dry-run", advice="give it alone")
+    environment = dict(os.environ)
+    settings = load_settings(environment, flags.settings)
+    root = Path(store_of(settings))
+    identity = read_identity(root)
+    if identity is None:
+        raise InputError(f"{root}: no store is there", advice="check the path, or that it is mounted")
+    runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
+    if flags.abandon:
+        kept = abandon(runs, flags.abandon, "by the operator")
+        _say(
+            flags, f"run {flags.abandon} was given up" + (f"; its journal is kept in {kept}" if kept else "")
+        )
+        return ExitCode.OK
+    found = [summary for summary in summaries(runs) if flags.run in (None, summary.run)]
+    if flags.run and not found:
+        runs.folder(flags.run)
+    if flags.list:
+        _list(flags, found)
+        return ExitCode.OK
+    return _resume(flags, settings, root, runs, found, environment)
+
+
+def finish_dead(
+    store: Store,
+    runs: Runs,
+    dead: Sequence[str],
+    environment: Mapping[str, str],
+    observer: Observer,
+    stop: Stop,
+    *,
+    accept_tail_loss: bool = False,
+) -> Iterator[tuple[Report, bool]]:
+    """Resume these runs one after the other until one is stopped: each report, and its run's ``strict``."""
+    for run in dead:
+        ledger = runs.reopen(run, accept_tail_loss=accept_tail_loss)
+        if ledger is None or ledger.state.plan is None:
+            continue
+        plan = ledger.state.plan
+        forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch)
+
+        def facts_of(plan: RunPlan) -> HostFacts:
+            level = None if plan.facts.isa == "default" else plan.facts.isa
+            return host_facts(environment, level)
+
+        with _directory(plan.directory):
+            report = resume_run(forge, ledger, facts_of)
+        yield report, plan.strict
+        if stop.exit_code:
+            return
+
+
+def _resume(
+    flags: Flags,
+    settings: Settings,
+    root: Path,
+    runs: Runs,
+    found: Sequence[RunSummary],
+    environment: Mapping[str, str],
+) -> int:
+    wanted = [summary.run for summary in found if summary.life is not Life.LIVE]
+    if flags.run:
+        wanted = [flags.run]
+    if not wanted:
+        _say(flags, _nothing(root, runs, found))
+        if flags.json:
+            _print(Report(schema=1, command="resume", jobs=(), counts={}))
+        return ExitCode.OK
+    observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    if flags.dry_run:
+        reports = [(_would(runs.peek(run)), False) for run in wanted if _resumable(found, run)]
+        for report, _ in reports:
+            left = [job.blueprint_id for job in report.jobs if job.reason_kind == "dry_run"]
+            _say(flags, f"{len(report.jobs) - len(left)} of {len(report.jobs)} done, to do: {' '.join(left)}")
+        if flags.json:
+            _print(_merged([report for report, _ in reports]))
+        return ExitCode.OK
+    with stopping() as stop, observer:
+        done = list(
+            finish_dead(
+                open_store(root),
+                runs,
+                wanted,
+                environment,
+                observer,
+                stop,
+                accept_tail_loss=flags.accept_tail_loss,
+            )
+        )
+    if flags.json:
+        _print(_merged([report for report, _ in done]))
+    if not done:
+        _say(flags, f"nothing was left to do on {root}")
+    return stop.exit_code or _worst(done)
+
+
+def _resumable(found: Sequence[RunSummary], run: str) -> bool:
+    return any(summary.run == run and summary.life is Life.DEAD for summary in found)
+
+
+def _would(state: Any) -> Report:
+    plan = state.plan
+    reports = {
+        number: state.finished.get(number) or without_bundle(job, "would be done", "dry_run")
+        for number, job in enumerate(plan.jobs)
+    }
+    return make_report(plan, reports, "resume")
+
+
+def _merged(reports: Sequence[Report]) -> Report:
+    """One report over several runs; usually there is one."""
+    if len(reports) == 1:
+        return reports[0]
+    counts: dict[str, int] = {}
+    for report in reports:
+        for name, count in report.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    return Report(
+        schema=1,
+        command="resume",
+        jobs=tuple(job for report in reports for job in report.jobs),
+        counts=counts,
+        interrupted=any(report.interrupted for report in reports),
+        recovered=tuple(line for report in reports for line in report.recovered),
+    )
+
+
+def _worst(done: Sequence[tuple[Report, bool]]) -> ExitCode:
+    codes = [exit_code(report, strict=strict) for report, strict in done]
+    for code in (ExitCode.INTERRUPTED, ExitCode.JOB_FAILED, ExitCode.FELL_BACK):
+        if code in codes:
+            return code
+    return ExitCode.OK
+
+
+def _nothing(root: Path, runs: Runs, found: Sequence[RunSummary]) -> str:
+    live = [summary.run for summary in found if summary.life is Life.LIVE]
+    if live:
+        return f"nothing to resume on {root}; run {live[0]} is going on"
+    with contextlib.suppress(OSError):
+        for folder in sorted((root / "tmp").glob(f"{PREFIX}*")):
+            run = folder.name.removeprefix(PREFIX)
+            if not runs.knows(run):
+                return (
+                    f"nothing to resume on {root} from here: run {run} was started on another host, or its "
+                    "journal is gone; compile again instead, and what is there is kept"
+                )
+    return f"nothing to resume on {root}"
+
+
+def _list(flags: Flags, found: Sequence[RunSummary]) -> None:
+    if flags.json:
+        _print({"schema": LIST_SCHEMA, "runs": found})
+        return
+    for item in found:
+        what = item.problem or f"{item.done} of {item.jobs} done"
+        print(f"{item.run}\t{item.life.value}\t{item.command}\t{item.created}\t{what}")
+    if not found:
+        _say(flags, "no unfinished runs")
+
+
+def _say(flags: Flags, text: str) -> None:
+    if not flags.quiet:
+        line = "".join(character if character.isprintable() else "?" for character in text)
+        sys.stderr.write(f"{line}\n")
+
+
+def _print(value: Any) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _directory(path: str) -> Iterator[None]:
+    """Be where the run was started, if that is still there: its modules may be found from there."""
+    before = os.getcwd()
+    with contextlib.suppress(OSError):
+        os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)

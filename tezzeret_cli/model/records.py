@@ -1,0 +1,69 @@
+"""The records of a run's journal, schema 1. ``docs/format/wal.md`` says how they are framed.
+
+A run is one transaction: ``RunBegan``, then ``RunEnded`` or ``RunAbandoned``. Each job of it is another
+one: ``JobBegan``; ``JobRetried`` and ``JobStaged`` as it goes; at the end ``JobEnded``, which commits when
+there is a bundle and aborts when there is none, or ``JobLost``, which aborts and leaves the job to do.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tezzeret_cli.model.manifest import Reason
+from tezzeret_cli.model.report import JobReport
+from tezzeret_cli.model.run import RunPlan
+
+SCHEMA = 1
+
+
+class RunBegan(msgspec.Struct, frozen=True, tag="run_began"):
+    plan: RunPlan
+
+
+class RunEnded(msgspec.Struct, frozen=True, tag="run_ended"):
+    """Every job ended. ``counts`` are the report's."""
+
+    counts: dict[str, int]
+
+
+class RunAbandoned(msgspec.Struct, frozen=True, tag="run_abandoned"):
+    """Nobody will finish the run; what it published stays."""
+
+    reason: str
+
+
+class JobBegan(msgspec.Struct, frozen=True, tag="job_began"):
+    """Job ``number`` of the plan, whose key is ``key``, is being done."""
+
+    number: int
+    key: str
+
+
+class JobRetried(msgspec.Struct, frozen=True, tag="job_retried"):
+    """The job goes on in another way because of ``reason``: here, as an eager fallback."""
+
+    reason: Reason
+
+
+class JobStaged(msgspec.Struct, frozen=True, tag="job_staged"):
+    """A durable bundle is in ``folder`` and is about to be renamed to ``bundle``, both relative to the
+    store; ``report`` is how the job ends if that happens. The last such record of a job counts."""
+
+    folder: str
+    bundle: str
+    manifest_sha256: str
+    report: JobReport
+
+
+class JobEnded(msgspec.Struct, frozen=True, tag="job_ended"):
+    report: JobReport
+
+
+class JobLost(msgspec.Struct, frozen=True, tag="job_lost"):
+    """The attempt came to nothing (interrupted, its process died, its bundle turned out damaged); the job
+    is still to be done, even if it had ended before."""
+
+    reason: str
+
+
+Record = RunBegan | RunEnded | RunAbandoned | JobBegan | JobRetried | JobStaged | JobEnded | JobLost

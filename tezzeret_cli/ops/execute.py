@@ -1,0 +1,222 @@
+"""Do the jobs of a run that are still to be done, with its journal open."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tezzeret_cli.bundle.scan import Published
+from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
+from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.manifest import Manifest
+from tezzeret_cli.model.report import JobReport, Report, Status
+from tezzeret_cli.model.run import RunPlan
+from tezzeret_cli.ops.attempt import Attempt, AttemptOptions
+from tezzeret_cli.ops.environment import Environments
+from tezzeret_cli.ops.job_loop import JobLoop
+from tezzeret_cli.runs.claims import Claims
+from tezzeret_cli.runs.folder import Runs
+from tezzeret_cli.runs.ledger import Ledger
+from tezzeret_cli.store.catalogue import Catalogue
+from tezzeret_cli.store.layout import Store
+from tezzeret_cli.store.staging import Staging, sweep
+from tezzeret_cli.worker.task import Runner
+
+REPORT_SCHEMA = 1
+PRELOAD = ("tezzeret_cli.worker.build",)
+
+MakeRunner = Callable[[Sequence[str], Mapping[str, str]], Runner]
+OnStart = Callable[[JobLoop], None]
+
+
+class Forge(msgspec.Struct, frozen=True):
+    """The concrete parts a run works with. ``on_start`` is handed the loop, whose ``stop`` ends it early."""
+
+    store: Store
+    runs: Runs
+    environment: Mapping[str, str]
+    make_runner: MakeRunner
+    observer: Observer
+    on_start: OnStart = lambda loop: None
+
+
+def execute(
+    forge: Forge,
+    ledger: Ledger,
+    plan: RunPlan,
+    finished: Mapping[int, JobReport],
+    *,
+    command: str,
+    recovered: Sequence[str] = (),
+) -> Report:
+    """Do every job of ``plan`` that has no report in ``finished``, and report on all of them.
+
+    The run ends on record, unless it was stopped: then it can be resumed, as after any error. ``ledger`` is
+    closed either way. Raises ``StoreError`` and ``JournalError``; what was published until then stays.
+    """
+    pending = [(number, job) for number, job in enumerate(plan.jobs) if number not in finished]
+    workers = count_workers(pending, plan.options.workers)
+    forge.observer.on_event(RunStarted(command, len(plan.jobs), len(finished), workers))
+    for number, job_report in finished.items():
+        forge.observer.on_event(JobFinished(number, job_report))
+    try:
+        made, stopped = _run(forge, ledger, plan, pending, workers)
+        reports = {**finished, **made}
+        report = make_report(plan, reports, command, stopped=stopped, run=ledger.run_id, recovered=recovered)
+        if len(reports) == len(plan.jobs):
+            ledger.ended(report.counts)
+            forge.runs.put_away(ledger)
+    finally:
+        ledger.close()
+    forge.observer.on_event(RunFinished(report))
+    return report
+
+
+def _run(
+    forge: Forge, ledger: Ledger, plan: RunPlan, pending: Sequence[tuple[int, Job]], workers: int
+) -> tuple[dict[int, JobReport], bool]:
+    for name in sweep(forge.store, keep=forge.runs.all_open(), ours=forge.runs.knows):
+        forge.observer.on_event(Notice("debug", f"removed the staging folder of a dead run: {name}"))
+    options = plan.options
+    staging = Staging(forge.store, ledger.run_id)
+    if not pending:
+        staging.close()
+        return {}, False
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    cache = Path(options.cache)
+    environments = Environments(forge.environment, cache, ledger.run_id, plan.facts, threads)
+    attempt_options = AttemptOptions(
+        proof_timeout_s=options.proof_timeout_s,
+        eager_timeout_s=options.eager_timeout_s,
+        repeat=options.repeat,
+        compiler=plan.facts.compiler,
+        isa=plan.facts.isa,
+    )
+    claims = Claims(forge.runs.claims)
+
+    def start(number: int, job: Job) -> Attempt | JobReport | None:
+        """The attempt to run, the report when another run has done the job, ``None`` while one does it."""
+        claim = claims.claim(job.key)
+        if claim is None:
+            return None
+        try:
+            found = None if options.force else catalogued(forge.store.root, job)
+            part = ledger.job(number, job.key)
+            if found is None:
+                return Attempt(
+                    number,
+                    job,
+                    forge.store,
+                    staging,
+                    environments,
+                    attempt_options,
+                    ledger.run_id,
+                    part,
+                    claim,
+                )
+            report = cached_report(job, *found)
+            part.ended(report)
+        except BaseException:
+            claim.release()
+            raise
+        claim.release()
+        return report
+
+    runner = forge.make_runner(PRELOAD, environments.zygote())
+    try:
+        loop = JobLoop(runner, start, workers, forge.observer)
+        forge.on_start(loop)
+        return loop.run(pending), loop.stopped
+    finally:
+        runner.close()
+        staging.close()
+        environments.close()
+
+
+def count_workers(pending: Sequence[tuple[int, Job]], wanted: int) -> int:
+    """How many of the jobs to run at once: as asked, else as many as cores and free memory allow."""
+    if wanted > 0 or not pending:
+        return min(wanted, len(pending))
+    import psutil
+
+    budget = max(job.strategy.memory_bytes for _, job in pending)
+    free = psutil.virtual_memory().available
+    return min(len(pending), automatic_workers(len(os.sched_getaffinity(0)), free, budget))
+
+
+def automatic_workers(cores: int, available_bytes: int, budget_bytes: int) -> int:
+    """At most one job per core, and no more than fit into memory at once; at least one."""
+    return max(1, min(cores, available_bytes // budget_bytes))
+
+
+def catalogued(root: Path, job: Job) -> tuple[Published, Manifest] | None:
+    """The intact bundle that is already there for a job."""
+    return Catalogue(root, {job.blueprint_id}).done(job.blueprint_id, job.key)
+
+
+def make_report(
+    plan: RunPlan,
+    reports: Mapping[int, JobReport],
+    command: str,
+    *,
+    stopped: bool = False,
+    run: str | None = None,
+    recovered: Sequence[str] = (),
+) -> Report:
+    """The report over all jobs of ``plan``; one without a report of its own was not done."""
+    ordered = tuple(
+        reports.get(number) or without_bundle(job, "interrupted before it was done", "interrupted")
+        for number, job in enumerate(plan.jobs)
+    )
+    counts = Counter(job.status.value for job in ordered)
+    return Report(
+        schema=REPORT_SCHEMA,
+        command=command,
+        jobs=ordered,
+        counts={status.value: counts.get(status.value, 0) for status in Status},
+        interrupted=stopped,
+        run=run,
+        recovered=tuple(recovered),
+    )
+
+
+def cached_report(job: Job, item: Published, manifest: Manifest) -> JobReport:
+    """The report of a job whose bundle is there."""
+    timing = manifest.timing
+    return JobReport(
+        blueprint_id=job.blueprint_id,
+        name=job.descriptor.name,
+        version=manifest.version,
+        status=Status.CACHED,
+        strategy=manifest.compile_strategy,
+        duration_ms=0.0,
+        eager_fallback=manifest.eager_fallback,
+        reason=manifest.reason.message if manifest.reason else None,
+        reason_kind=manifest.reason.kind if manifest.reason else None,
+        bundle=f"bundles/{item.blueprint_id}/{item.version}",
+        quarantine_only=job.descriptor.quarantine_only,
+        prewarm_p50_ms=timing.p50_ms if timing else None,
+        prewarm_p95_ms=timing.p95_ms if timing else None,
+        notes=manifest.notes,
+    )
+
+
+def without_bundle(job: Job, reason: str, kind: str) -> JobReport:
+    """The report of a job that was not done."""
+    return JobReport(
+        blueprint_id=job.blueprint_id,
+        name=job.descriptor.name,
+        version=None,
+        status=Status.SKIPPED,
+        strategy=job.strategy.name,
+        duration_ms=0.0,
+        eager_fallback=False,
+        reason=reason,
+        reason_kind=kind,
+        bundle=None,
+        quarantine_only=job.descriptor.quarantine_only,
+    )

@@ -1,0 +1,150 @@
+"""Where the runs of a store are kept on this host, and which of them are alive, dead or done."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from tezzeret_cli.errors import InputError, JournalError
+from tezzeret_cli.model.run import RunPlan
+from tezzeret_cli.runs.ledger import Ledger, Replay
+from tezzeret_cli.runs.mounts import network_filesystem
+from tezzeret_cli.runs.state import RunState
+from tezzeret_cli.wal.disk import Disk, explained, sync_folder
+from tezzeret_cli.wal.journal import is_live
+from tezzeret_cli.wal.reader import read
+from tezzeret_cli.wal.segment import QUARANTINE
+
+OPEN, DONE, DAMAGED, CLAIMS = "open", "done", "damaged", "claims"
+KEPT_RUNS = 100
+"""So many ended runs are kept; older ones go when a new one begins."""
+
+
+class Runs:
+    """The runs of one store: ``open/<run id>/`` until they end, ``done/<run id>/`` afterwards.
+
+    A run is alive as long as a process holds its journal's lock. Methods raise ``JournalError`` when the
+    folder cannot be used.
+    """
+
+    def __init__(self, state: Path, store_id: str, *, on_network: bool = False) -> None:
+        self.root = state / store_id
+        self._on_network = on_network
+
+    @property
+    def claims(self) -> Path:
+        return self.root / CLAIMS
+
+    def begin(self, plan: RunPlan) -> Ledger:
+        """A new run, alive, with its plan on record."""
+        self._prepare()
+        self._drop_old()
+        stamp = datetime.datetime.fromtimestamp(plan.created, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        ledger = Ledger.open(self.root / OPEN / f"{stamp}-{secrets.token_hex(4)}")
+        try:
+            ledger.began(plan)
+        except BaseException:
+            with contextlib.suppress(JournalError):
+                ledger.close()
+            raise
+        return ledger
+
+    def unfinished(self) -> list[str]:
+        """The ids of the runs that did not end and are not alive, oldest first."""
+        return [run for run in self._ids(OPEN) if not self._is_live(run)]
+
+    def live(self) -> list[str]:
+        """The ids of the runs that are going on now."""
+        return [run for run in self._ids(OPEN) if self._is_live(run)]
+
+    def all_open(self) -> frozenset[str]:
+        """The ids of all runs that did not end."""
+        return frozenset(self._ids(OPEN))
+
+    def knows(self, run: str) -> bool:
+        """Whether the run was started here."""
+        return run in self._ids(OPEN) or run in self._ids(DONE)
+
+    def folder(self, run: str) -> Path:
+        """Where the journal of a run that did not end is. Raises ``InputError`` for an unknown id."""
+        if run not in self._ids(OPEN):
+            known = ", ".join(self._ids(OPEN)) or "none"
+            raise InputError(f"run {run}: no such unfinished run", advice=f"unfinished are: {known}")
+        return self.root / OPEN / run
+
+    def reopen(self, run: str, *, accept_tail_loss: bool = False) -> Ledger | None:
+        """The ledger of a dead run; ``None`` when it turns out that it ended, or never began, and only
+        its folder had to be put away. Raises ``JournalLockedError`` when the run is alive."""
+        ledger = Ledger.open(self.folder(run), accept_tail_loss=accept_tail_loss)
+        if ledger.state.plan is not None and ledger.state.ending is None:
+            return ledger
+        self.put_away(ledger)
+        return None
+
+    def peek(self, run: str) -> RunState:
+        """What the journal of a run says, alive or dead. Changes nothing. Raises ``JournalError``."""
+        found = Replay()
+        for frame in read(self.folder(run)):
+            found.add(frame)
+        return found.state
+
+    def set_aside(self, run: str) -> str:
+        """Move a run with a damaged journal out of the way, as evidence; where it is now."""
+        target = self.root / DAMAGED / run
+        with explained(self.root):
+            target.parent.mkdir(exist_ok=True)
+            self.folder(run).rename(target)
+        return str(target)
+
+    def put_away(self, ledger: Ledger) -> None:
+        """Close the journal of a run that ended and file it among the done."""
+        ledger.close()
+        source = self.root / OPEN / ledger.run_id
+        with explained(self.root):
+            source.rename(self.root / DONE / ledger.run_id)
+
+    def _prepare(self) -> None:
+        with explained(self.root):
+            for folder in (OPEN, DONE, CLAIMS):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            disk = Disk()
+            for folder_path in (self.root, self.root.parent, self.root.parent.parent):
+                sync_folder(disk, folder_path)
+            kind = network_filesystem(self.root)
+        if kind and not self._on_network:
+            raise JournalError(
+                f"journal {self.root}: it is on a network filesystem ({kind}), which promises no locks",
+                advice="put it on a local disk with --state, or set state_on_network where one host uses it",
+            )
+
+    def _ids(self, kind: str) -> list[str]:
+        try:
+            with explained(self.root):
+                return sorted(path.name for path in (self.root / kind).iterdir() if path.is_dir())
+        except JournalError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return []
+            raise
+
+    def _is_live(self, run: str) -> bool:
+        try:
+            return is_live(self.root / OPEN / run)
+        except JournalError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return True
+            raise
+
+    def _drop_old(self) -> None:
+        """Remove the oldest ended runs. One whose recovery found damage is kept: it is evidence."""
+        done = [run for run in self._ids(DONE) if not (self.root / DONE / run / QUARANTINE).exists()]
+        for run in done[:-KEPT_RUNS]:
+            shutil.rmtree(self.root / DONE / run, ignore_errors=True)
+
+
+def age_s(plan: RunPlan) -> float:
+    """How long ago a run began, by a clock that may have been set since; never below 0."""
+    return max(0.0, time.time() - plan.created)

@@ -1,0 +1,133 @@
+"""What a run's journal says, replayed. Pure: records in, state out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tezzeret_cli.model.records import (
+    JobBegan,
+    JobEnded,
+    JobLost,
+    JobRetried,
+    JobStaged,
+    Record,
+    RunAbandoned,
+    RunBegan,
+    RunEnded,
+)
+from tezzeret_cli.model.report import JobReport
+from tezzeret_cli.model.run import RunPlan
+from tezzeret_cli.wal.frame import Flag, Frame, Type
+
+
+class ImpossibleRecord(Exception):
+    """A record that no writer puts in that place: the journal was not written by this program."""
+
+
+class OpenJob(msgspec.Struct):
+    """A job that began and has not ended. ``staged`` is its last ``JobStaged``."""
+
+    number: int
+    staged: JobStaged | None = None
+
+
+class Done(msgspec.Struct):
+    """A job that ended; ``manifest_sha256`` of its bundle, ``None`` where there is none."""
+
+    report: JobReport
+    manifest_sha256: str | None = None
+
+
+class RunState(msgspec.Struct):
+    """Where a run stands. Its size follows the jobs of the run, not the length of its journal."""
+
+    plan: RunPlan | None = None
+    open: dict[str, OpenJob] = {}
+    done: dict[int, Done] = {}
+    ending: RunEnded | RunAbandoned | None = None
+
+    @property
+    def finished(self) -> dict[int, JobReport]:
+        """The reports of the jobs that ended, by number."""
+        return {number: done.report for number, done in self.done.items()}
+
+
+_KINDS: dict[type[msgspec.Struct], tuple[Type, ...]] = {
+    RunBegan: (Type.BEGIN,),
+    RunEnded: (Type.COMMIT,),
+    RunAbandoned: (Type.ABORT,),
+    JobBegan: (Type.BEGIN,),
+    JobRetried: (Type.DATA,),
+    JobStaged: (Type.DATA,),
+    JobEnded: (Type.COMMIT, Type.ABORT),
+    JobLost: (Type.ABORT,),
+}
+
+_DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+_SNAPSHOT: msgspec.msgpack.Decoder[RunState] = msgspec.msgpack.Decoder(RunState)
+
+
+def frame_type(record: Record) -> Type:
+    """The type of frame that ``record`` is written in."""
+    if isinstance(record, JobEnded):
+        return Type.COMMIT if record.report.bundle else Type.ABORT
+    return _KINDS[type(record)][0]
+
+
+def replay(state: RunState, frame: Frame) -> RunState:
+    """``state`` after one frame of the journal. Raises ``ImpossibleRecord``."""
+    try:
+        if frame.flags & Flag.SNAPSHOT:
+            return _SNAPSHOT.decode(frame.payload)
+        record = _DECODER.decode(frame.payload)
+    except msgspec.MsgspecError as error:
+        raise ImpossibleRecord(f"it does not decode: {error}") from error
+    if frame.type not in _KINDS[type(record)]:
+        raise ImpossibleRecord(f"a {type(record).__name__} in a frame of type {Type(frame.type).name}")
+    return apply(state, frame.txn, record)
+
+
+def apply(state: RunState, txn: bytes, record: Record) -> RunState:
+    """``state`` after one record; it is changed in place. Raises ``ImpossibleRecord``."""
+    if isinstance(record, RunBegan):
+        if state.plan is not None:
+            raise ImpossibleRecord("a second beginning of the run")
+        state.plan = record.plan
+        return state
+    if state.plan is None:
+        raise ImpossibleRecord("a record before the beginning of the run")
+    if state.ending is not None:
+        raise ImpossibleRecord("a record after the end of the run")
+    if isinstance(record, RunEnded | RunAbandoned):
+        state.ending = record
+        return state
+    return _job(state, state.plan, txn.hex(), record)
+
+
+def _job(
+    state: RunState,
+    plan: RunPlan,
+    txn: str,
+    record: JobBegan | JobRetried | JobStaged | JobEnded | JobLost,
+) -> RunState:
+    if isinstance(record, JobBegan):
+        if txn in state.open or not 0 <= record.number < len(plan.jobs):
+            raise ImpossibleRecord(f"a beginning of job {record.number}")
+        state.open[txn] = OpenJob(record.number)
+        return state
+    job = state.open.get(txn)
+    if job is None:
+        raise ImpossibleRecord(f"a {type(record).__name__} of a job that is not open")
+    match record:
+        case JobStaged():
+            job.staged = record
+        case JobEnded(report):
+            staged = job.staged if report.bundle else None
+            state.done[job.number] = Done(report, staged.manifest_sha256 if staged else None)
+            del state.open[txn]
+        case JobLost():
+            state.done.pop(job.number, None)
+            del state.open[txn]
+        case JobRetried():
+            pass
+    return state
