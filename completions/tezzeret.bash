@@ -27,6 +27,7 @@ _tezzeret() {
         fi
         case "${rest:-$at}|$word" in
             'tezzeret|compile') at='tezzeret compile' count=0 ;;
+            'tezzeret|resume') at='tezzeret resume' count=0 ;;
             'tezzeret compile|--store') option=$word ;;
             'tezzeret compile|--strategy') option=$word ;;
             'tezzeret compile|--select') option=$word ;;
@@ -40,6 +41,11 @@ _tezzeret() {
             'tezzeret compile|--timeout') option=$word ;;
             'tezzeret compile|--memory') option=$word ;;
             'tezzeret compile|--cache') option=$word ;;
+            'tezzeret compile|--state') option=$word ;;
+            'tezzeret resume|--store') option=$word ;;
+            'tezzeret resume|--state') option=$word ;;
+            'tezzeret resume|--run') option=$word ;;
+            'tezzeret resume|--abandon') option=$word ;;
             '--|'*) ((count += 1)) ;;
             *'|--') rest=-- ;;
             *'|-'?*) ;;
@@ -56,15 +62,19 @@ _tezzeret() {
             'tezzeret compile|--device') _tezzeret_offer "$current" cpu cuda ;;
             'tezzeret compile|--isa') _tezzeret_offer "$current" avx512 avx2 neon ;;
             'tezzeret compile|--cache') _tezzeret_paths -d "$current" ;;
+            'tezzeret compile|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret resume|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret resume|--state') _tezzeret_paths -d "$current" ;;
         esac
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
             tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
-            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --force --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --json --quiet -q --verbose -v --help -h ;;
         esac
     else
         case "$at|$count" in
-            'tezzeret|0') _tezzeret_offer "$current" compile ;;
+            'tezzeret|0') _tezzeret_offer "$current" compile resume ;;
             'tezzeret compile|'*) _tezzeret_paths -f "$current" ;;
         esac
     fi

@@ -17,7 +17,12 @@ function __tezzeret_at
             case 'tezzeret|compile'
                 set at 'tezzeret compile'
                 set count 0
-            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache'
+            case 'tezzeret|resume'
+                set at 'tezzeret resume'
+                set count 0
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state'
+                set skip 1
+            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon'
                 set skip 1
             case '*|-*'
             case '*'
@@ -29,6 +34,7 @@ end
 
 complete -c tezzeret -f
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a compile -d 'Compile blueprints into bundles; what is unchanged is skipped.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a resume -d 'Finish what a run that was killed, interrupted or cut off left to do on a store.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l version -d 'Show the version and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l install-completion -d 'Install completion for the current shell.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l show-completion -d 'Show completion for the current shell, to copy it or customize the installation.'
@@ -47,7 +53,9 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l jobs -s j -f -r 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l timeout -f -r -d 'Time for one build. [default: the strategy\'s]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l memory -f -r -d 'Memory for one build. [default: the strategy\'s]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l cache -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l force -d 'Compile what is unchanged, too.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l resume -d 'First finish what a dead run on this store left.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l dry-run -d 'Show the plan; write nothing.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l explain -d 'Say what changed for each job.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strict -d 'Let quarantine-only blueprints count for the exit code.'
@@ -55,3 +63,14 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l json -d 'Print o
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l help -s h -d 'Show this message and exit.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l run -f -r -d 'Only this run. [default: all that died, oldest first]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l list -d 'List the runs that did not end.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l abandon -f -r -d 'Give this run up; what it published stays.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l dry-run -d 'Show what would be done; write nothing.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l accept-tail-loss -d 'Go on where the last record of a journal is unreadable, without it.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l json -d 'Print one JSON report on stdout.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l quiet -s q -d 'Only errors.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l help -s h -d 'Show this message and exit.'

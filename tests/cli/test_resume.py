@@ -1,0 +1,224 @@
+"""A run that died is finished by ``tezzeret resume``, through the real command and real workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import COMMAND
+
+# One that compiles in seconds, and the two stressors that are seconds too.
+SELECT = [part for name in ("BP001", "BP047", "BP049") for part in ("--select", name)]
+STATUSES = {"BP001": "compiled", "BP047": "fallback", "BP049": "fallback"}
+
+
+def killed_after(tezzeret, store, marker: bytes) -> str:
+    """Start a compile, kill it when it says ``marker``, and give back its run's id."""
+    running = tezzeret.start("compile", "--store", str(store), "-vv", "-j", "1", *SELECT)
+    for line in running.stderr:
+        if marker in line:
+            break
+    running.kill()
+    running.communicate(timeout=60)
+    assert running.returncode == -signal.SIGKILL
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    (run,) = listed["runs"]
+    assert run["life"] == "dead"
+    return run["run"]
+
+
+def statuses(done) -> dict[str, str]:
+    return {job["blueprint_id"]: job["status"] for job in json.loads(done.stdout)["jobs"]}
+
+
+def test_a_killed_run_is_finished_with_the_report_of_the_whole(tezzeret, store):
+    run = killed_after(tezzeret, store, b"job 1: eager")
+    refused = tezzeret.run("compile", "--store", str(store), *SELECT)
+    assert refused.returncode == 5
+    assert f"run {run} did not end" in refused.stderr
+    assert f"tezzeret resume --store {store}" in refused.stderr
+
+    looked = tezzeret.run("resume", "--store", str(store), "--dry-run")
+    assert looked.returncode == 0
+    assert "1 of 3 done, to do: BP047 BP049" in looked.stderr
+
+    done = tezzeret.run("resume", "--store", str(store), "--json", timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert statuses(done) == STATUSES
+    report = json.loads(done.stdout)
+    assert (report["command"], report["run"], report["interrupted"]) == ("resume", run, False)
+    assert report["recovered"] == ["BP047 was under way and is done again"]
+    assert list((store / "tmp").iterdir()) == []
+
+    again = tezzeret.run("resume", "--store", str(store))
+    assert (again.returncode, again.stderr) == (0, f"nothing to resume on {store}\n")
+
+
+def test_compile_resumes_by_a_flag_and_goes_on(tezzeret, store):
+    killed_after(tezzeret, store, b"job 0: eager")
+    done = tezzeret.run("compile", "--store", str(store), "--resume", "--json", *SELECT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert set(statuses(done).values()) == {"cached"}
+
+
+def test_a_run_may_be_given_up(tezzeret, store):
+    run = killed_after(tezzeret, store, b"job 0: eager")
+    done = tezzeret.run("resume", "--store", str(store), "--abandon", run)
+    assert (done.returncode, done.stderr) == (0, f"run {run} was given up\n")
+    assert tezzeret.run("compile", "--store", str(store), "--select", "BP001").returncode == 0
+
+
+def test_an_interrupted_run_is_resumed_too(tezzeret, store):
+    running = tezzeret.start("compile", "--store", str(store), "-vv", "-j", "1", *SELECT)
+    for line in running.stderr:
+        if b"[1/3]" in line:
+            break
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    done = tezzeret.run("resume", "--store", str(store), "--json", timeout=300)
+    assert statuses(done) == STATUSES
+
+
+def test_a_live_run_is_listed_and_left_alone(tezzeret, store):
+    running = tezzeret.start("compile", "--store", str(store), "-vv", "--select", "BP046")
+    for line in running.stderr:
+        if b"job 0: eager" in line:
+            break
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    assert [run["life"] for run in listed["runs"]] == ["live"]
+    other = tezzeret.run("resume", "--store", str(store))
+    assert (other.returncode, "is going on" in other.stderr) == (0, True)
+    abandoned = tezzeret.run("resume", "--store", str(store), "--abandon", listed["runs"][0]["run"])
+    assert abandoned.returncode == 5
+    beside = tezzeret.run("compile", "--store", str(store), "--select", "BP001", timeout=300)
+    assert beside.returncode == 0, beside.stderr
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+
+
+def test_two_runs_at_once_do_nothing_twice(tezzeret, store):
+    commands = [tezzeret.start("compile", "--store", str(store), "--json", *SELECT) for _ in range(2)]
+    found = []
+    for command in commands:
+        out, err = command.communicate(timeout=300)
+        assert command.returncode == 0, err
+        found += json.loads(out)["jobs"]
+    made = sorted(job["blueprint_id"] for job in found if job["status"] != "cached")
+    assert made == sorted(STATUSES)
+    assert len([path for path in store.glob("bundles/*/*") if path.is_dir()]) == 3
+
+
+def test_without_its_journal_it_says_that_compiling_again_is_the_way(tezzeret, store):
+    killed_after(tezzeret, store, b"job 0: eager")
+    shutil.rmtree(tezzeret.home / "state")
+    done = tezzeret.run("resume", "--store", str(store))
+    assert done.returncode == 0
+    assert "its journal is gone; compile again instead" in done.stderr
+    assert tezzeret.run("compile", "--store", str(store), *SELECT, timeout=300).returncode == 0
+
+
+def test_a_damaged_journal_is_refused_and_can_be_set_aside(tezzeret, store):
+    run = killed_after(tezzeret, store, b"[1/3]")
+    (segment,) = tezzeret.home.glob(f"state/tezzeret/*/open/{run}/*.wal")
+    data = bytearray(segment.read_bytes())
+    data[700] ^= 1
+    segment.write_bytes(bytes(data))
+    done = tezzeret.run("resume", "--store", str(store))
+    assert done.returncode == 6
+    assert segment.name in done.stderr
+    assert "Traceback" not in done.stderr
+    aside = tezzeret.run("resume", "--store", str(store), "--abandon", run)
+    assert (aside.returncode, "its journal is kept in" in aside.stderr) == (0, True)
+
+
+def test_a_place_without_a_store_is_a_clear_error(tezzeret, tmp_path):
+    done = tezzeret.run("resume", "--store", str(tmp_path / "nothing"))
+    assert (done.returncode, "no store is there" in done.stderr) == (2, True)
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_store_that_is_full_can_be_resumed_when_there_is_room(tezzeret, tmp_path):
+    store = tmp_path / "small"
+    store.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(store)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not allow mounting")
+    try:
+        done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", timeout=300)
+        assert done.returncode == 2, done.stderr
+        assert "No space left on device; free some space" in done.stderr
+        assert list(store.glob("bundles/*/*")) == []
+        subprocess.run(["mount", "-o", "remount,size=20m", str(store)], check=True)
+        done = tezzeret.run("resume", "--store", str(store), "--json", timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert statuses(done) == {"BP005": "compiled"}
+    finally:
+        subprocess.run(["umount", str(store)], check=True)
+
+
+DURABLE = ("fsync", "write", "renameat2", "mkdir", "unlink", "link")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("syscall", DURABLE)
+def test_the_real_command_killed_at_durable_syscalls(tezzeret, tmp_path, syscall, request):
+    """The n-th call of each kind, by the process that holds the journal; full: every one."""
+    full = request.config.getoption("--fault-size") == "full"
+    number = 1 if full else {"fsync": 7, "write": 6}.get(syscall, 1)
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+    while True:
+        store = tmp_path / f"{syscall}-{number}" / "store"
+        store.parent.mkdir()
+        inject = f"inject={syscall}:signal=KILL:when={number}"
+        done = subprocess.run(
+            [
+                *("strace", "-o", "/dev/null", "-e", f"trace={syscall}", "-e", inject),
+                *(*COMMAND, "compile", "--store", str(store), "--select", "BP001", "-q"),
+            ],
+            env=tezzeret.environment | environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode in (0, 137, -9), done.stderr
+        resumed = tezzeret.run("compile", "--store", str(store), "--resume", "--select", "BP001", "--json")
+        assert resumed.returncode == 0, resumed.stderr
+        assert set(statuses(resumed).values()) <= {"compiled", "cached"}
+        (bundle,) = [path for path in store.glob("bundles/*/*") if path.is_dir()]
+        assert (bundle / "manifest.json").is_file()
+        assert [path.name for path in (store / "tmp").iterdir()] == []
+        if done.returncode == 0 or not full:
+            return
+        number += 1
+
+
+def test_every_process_of_a_killed_run_is_gone_before_it_is_resumed(tezzeret, store):
+    """A child that outlived the forge would hold neither its locks nor its folders."""
+    killed_after(tezzeret, store, b"job 0: eager")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        left = [
+            pid
+            for pid in map(str, filter(str.isdigit, os.listdir("/proc")))
+            if str(store) in _command_line(pid) and sys.executable in _command_line(pid)
+        ]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still running: {left}")
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
