@@ -196,18 +196,26 @@ class _Function(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        step: _Step = ctx.step
-        if step.backward is None:
-            return (None,) * (ctx.count + 1)
-        saved = ctx.saved_tensors
-        tangents = [_laid_out(grads[t.result], t) for t in step.tangents]
-        results = step.backward([tangents[i] if fresh else saved[i] for fresh, i in step.backward_plan])
-        found: list[Tensor | None] = [None] * (ctx.count + 1)
-        for position, gradient in zip(step.gradients, results, strict=True):
-            found[position + 1] = gradient
-        return tuple(found)
+        # Gradient mode is on when a graph of the gradient is asked for. Only then is the guard against
+        # differentiating it needed, which takes as long as a small step.
+        return _once(ctx, *grads) if torch.is_grad_enabled() else _gradients(ctx, *grads)
+
+
+def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    step: _Step = ctx.step
+    if step.backward is None:
+        return (None,) * (ctx.count + 1)
+    saved = ctx.saved_tensors
+    tangents = [_laid_out(grads[t.result], t) for t in step.tangents]
+    results = step.backward([tangents[i] if fresh else saved[i] for fresh, i in step.backward_plan])
+    found: list[Tensor | None] = [None] * (ctx.count + 1)
+    for position, gradient in zip(step.gradients, results, strict=True):
+        found[position + 1] = gradient
+    return tuple(found)
+
+
+_once = once_differentiable(_gradients)
 
 
 def _laid_out(gradient: Tensor, tangent: Tangent) -> Tensor:
