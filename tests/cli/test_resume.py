@@ -222,3 +222,67 @@ def _command_line(pid: str) -> str:
         return Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """A store on a filesystem of its own, that can be taken away."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    store = tmp_path / "mounted"
+    store.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "tmpfs", str(store)], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("this machine does not allow mounting")
+    yield store
+    while os.path.ismount(store):
+        subprocess.run(["umount", "-l", str(store)], check=True)
+
+
+def lost_in_the_middle(tezzeret, store, lose) -> str:
+    """Start a compile, have ``lose`` take its store away during the second job; what it said at the end."""
+    running = tezzeret.start("compile", "--store", str(store), "-vv", "-j", "1", *SELECT)
+    for line in running.stderr:
+        if b"job 1: eager" in line:
+            break
+    lose()
+    _, rest = running.communicate(timeout=120)
+    assert running.returncode == 2, rest
+    return rest.decode()
+
+
+def test_a_store_that_turns_read_only_can_be_resumed(tezzeret, mounted):
+    def lose():
+        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+
+    said = lost_in_the_middle(tezzeret, mounted, lose)
+    assert "Read-only file system; remount it writable" in said
+    subprocess.run(["mount", "-o", "remount,rw", str(mounted)], check=True)
+    done = tezzeret.run("resume", "--store", str(mounted), "--json", timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert statuses(done) == STATUSES
+
+
+def test_a_store_whose_mount_vanishes_can_be_resumed_when_it_is_back(tezzeret, mounted, tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    subprocess.run(["mount", "--move", str(mounted), str(real)], check=False)
+    if not os.path.ismount(real):
+        pytest.skip("this machine does not allow moving mounts")
+    subprocess.run(["mount", "--bind", str(real), str(mounted)], check=True)
+    try:
+
+        def lose():
+            subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+        said = lost_in_the_middle(tezzeret, mounted, lose)
+        assert f"store {mounted}: No such file or directory; check that the store is mounted" in said
+        nothing = tezzeret.run("resume", "--store", str(mounted))
+        assert (nothing.returncode, "no store is there" in nothing.stderr) == (2, True)
+        subprocess.run(["mount", "--bind", str(real), str(mounted)], check=True)
+        done = tezzeret.run("resume", "--store", str(mounted), "--json", timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert statuses(done) == STATUSES
+    finally:
+        subprocess.run(["umount", "-l", str(real)], check=True)

@@ -1,9 +1,10 @@
 """A forge that dies, or whose disk fails, at the N-th operation; then one that resumes.
 
-``python -m tests.faults.forge_sweep FOLDER FAULT FIRST STEP [SECOND]`` runs, in a child each, the same
-three jobs (one compiles, one falls back, one fails), with the fault at operation FIRST, FIRST + STEP and so
-on until a run gets through without meeting it. SECOND is the operation of the resume at which that dies
-too. After each it resumes until nothing is left, and checks the store. It prints one JSON line per point.
+``python -m tests.faults.forge_sweep FOLDER FAULT FIRST STEP [SECOND [PLANTED]]`` runs, in a child each, the
+same three jobs (one compiles, one falls back, one fails), with the fault at operation FIRST, FIRST + STEP and
+so on until a run gets through without meeting it. SECOND is the operation of the resume at which that dies
+too; PLANTED is a bug of ``BUGS`` that the sweep should find. After each it resumes until nothing is left, and
+checks the store. It prints one JSON line per point.
 
 Workers are simulated; store, journal, publication and resume are the real ones.
 """
@@ -32,14 +33,19 @@ from tezzeret_cli.errors import TezzeretError
 from tezzeret_cli.model.build import BuildRefused
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.report import Report
+from tezzeret_cli.ops import attempt as attempts
+from tezzeret_cli.ops import execute as executing
+from tezzeret_cli.ops import resume as resuming
 from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.ops.resume import resume_run
+from tezzeret_cli.runs.ledger import Ledger
 from tezzeret_cli.store import publish as publishing
 from tezzeret_cli.store import quarantine as quarantining
 from tezzeret_cli.worker.task import Returned
 
 NAMES = ("BP001", "BP002", "BP003")
 EXPECTED = {"BP001": "compiled", "BP002": "fallback", "BP003": "failed"}
+MKDIR_AGAIN = "mkdir of a folder that is there"
 REACHED, RAISED, UNCLEAR = 0, 40, 41
 
 
@@ -78,6 +84,7 @@ class Faulty:
         self.fault = fault
         self.at = at
         self.count = 0
+        self.operation = ""
 
     @classmethod
     @contextlib.contextmanager
@@ -114,6 +121,9 @@ class Faulty:
                 return function(*args, **kwargs)
             self.count += 1
             if self.count == self.at or (self.count > self.at and self.fault.endswith("+")):
+                self.operation = self.operation or function.__name__
+                if self.operation == "mkdir" and os.path.isdir(args[0]):
+                    self.operation = MKDIR_AGAIN
                 kind = self.fault.rstrip("+")
                 if kind == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -130,9 +140,9 @@ class Faulty:
         return call
 
 
-def child(work: Callable[[], object], fault: str | None = None, at: int = 0) -> tuple[str, str]:
-    """Do ``work`` in a forked child: how it ended (``done``, ``clear``, ``unclear``, ``killed``), and what
-    it said."""
+def child(work: Callable[[], object], fault: str | None = None, at: int = 0) -> tuple[str, str, str]:
+    """Do ``work`` in a forked child: how it ended (``done``, ``clear``, ``unclear``, ``killed``, or
+    ``through`` where it did not meet the fault), what it said, and the operation that failed."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -149,7 +159,7 @@ def child(work: Callable[[], object], fault: str | None = None, at: int = 0) -> 
             said, code = str(error), RAISED
         except BaseException:
             said, code = traceback.format_exc(), UNCLEAR
-        met = "" if faulty and faulty.count < faulty.at else "met"
+        met = faulty.operation if faulty else "met"
         write(writing, json.dumps([said, met]).encode())
         leave(code)
     os.close(writing)
@@ -158,10 +168,10 @@ def child(work: Callable[[], object], fault: str | None = None, at: int = 0) -> 
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
-        return "killed", ""
+        return "killed", "", ""
     said, met = json.loads(data)
     ending = {REACHED: "done", RAISED: "clear", UNCLEAR: "unclear"}[os.WEXITSTATUS(status)]
-    return (ending if met else "through"), said
+    return (ending if met else "through"), said, met
 
 
 def check(store: Path, report: dict[str, Any]) -> None:
@@ -183,41 +193,113 @@ def check(store: Path, report: dict[str, Any]) -> None:
 
 def finish(store: Path) -> dict[str, Any]:
     """Resume until nothing is left, compile again where the run never began, and give the report."""
-    ending, said = child(lambda: resume_all(store))
+    ending, said, _ = child(lambda: resume_all(store))
     assert ending == "done", (ending, said)
     if not said:
-        ending, said = child(lambda: compile_all(store))
+        ending, said, _ = child(lambda: compile_all(store))
         assert ending == "done", (ending, said)
     report: dict[str, Any] = json.loads(said)
     return report
 
 
-def point(folder: Path, fault: str, at: int, second: int) -> tuple[str, bool]:
-    """One point of the sweep in an empty folder: how the faulty run ended, and whether the resume met its
-    own fault."""
+def point(folder: Path, fault: str, at: int, second: int) -> tuple[str, bool, str]:
+    """One point of the sweep in an empty folder: how the faulty run ended, whether the resume met its own
+    fault, and the operation that failed."""
     store = folder / "store"
-    ending, said = child(lambda: compile_all(store), fault, at)
+    ending, said, operation = child(lambda: compile_all(store), fault, at)
     assert ending != "unclear", said
     again = ""
     if second and ending != "through":
-        again, said = child(lambda: resume_all(store), "kill", second)
+        again, said, _ = child(lambda: resume_all(store), "kill", second)
         assert again != "unclear", said
     check(store, finish(store))
-    return ending, again == "killed"
+    return ending, again == "killed", operation
 
 
-def main(root: str, fault: str, first: str, step: str, second: str = "0") -> None:
+def record_after_the_rename() -> None:
+    """The record of a bundle is made when it can be seen already."""
+    real = attempts.publish
+
+    def publish(store: Any, staged: Any, draft: Any, about_to: Callable[..., None]) -> Any:
+        seen: list[Any] = []
+        manifest = real(store, staged, draft, lambda *args: seen.append(args))
+        about_to(*seen[-1])
+        return manifest
+
+    attempts.publish = publish
+
+
+def end_before_the_rename() -> None:
+    """A job is said to have ended when its bundle cannot be seen yet."""
+    real = attempts.Attempt._about_to_publish
+
+    def about_to(self: Any, manifest: Any, sha256: str) -> None:
+        real(self, manifest, sha256)
+        self._ledger.ended(self._staged_report)
+
+    def end(self: Any, report: Any) -> None:
+        if report.bundle is None:
+            self._ledger.ended(report)
+        self.report = report
+
+    attempts.Attempt._about_to_publish = about_to  # type: ignore[method-assign]
+    attempts.Attempt._end = end  # type: ignore[method-assign]
+
+
+def believe_the_journal() -> None:
+    """A resume does not look after the bundles that the journal names, and jobs end too early."""
+    end_before_the_rename()
+    resuming._holds = lambda bundle, sha256: True
+
+
+def forget_what_was_staged() -> None:
+    """A resume does every job again that was under way, without looking for its bundle."""
+
+    def settle(part: Any, staged: Any, store: Any) -> str:
+        part.lost("forgotten")
+        return "is done again"
+
+    resuming._settle = settle
+    executing.catalogued = lambda root, job: None
+
+
+def swallow_errors() -> None:
+    """A record that could not be written is taken for written."""
+    real = Ledger.write
+
+    def write(self: Any, txn: bytes, record: Any) -> None:
+        with contextlib.suppress(TezzeretError):
+            real(self, txn, record)
+
+    Ledger.write = write  # type: ignore[method-assign]
+
+
+BUGS = {
+    bug.__name__: bug
+    for bug in (
+        record_after_the_rename,
+        end_before_the_rename,
+        believe_the_journal,
+        forget_what_was_staged,
+        swallow_errors,
+    )
+}
+
+
+def main(root: str, fault: str, first: str, step: str, second: str = "0", planted: str = "") -> None:
+    if planted:
+        BUGS[planted]()
     at = int(first)
     while True:
         folder = Path(root) / f"{fault}-{at}-{second}"
         folder.mkdir(parents=True)
         try:
-            ending, again = point(folder, fault, at, int(second))
+            ending, again, operation = point(folder, fault, at, int(second))
         except Exception:
             print(json.dumps({"at": at, "bad": traceback.format_exc()}), flush=True)
             raise SystemExit(1) from None
         shutil.rmtree(folder)
-        print(json.dumps({"at": at, "ending": ending, "again": again}), flush=True)
+        print(json.dumps({"at": at, "ending": ending, "again": again, "operation": operation}), flush=True)
         if ending == "through":
             return
         at += int(step)

@@ -20,6 +20,7 @@ MANIFEST_LIMIT = 16 << 20
 FILE_LIMIT = 4 << 30
 
 _DECODER = msgspec.json.Decoder(Manifest)
+hashlib.sha256()  # OpenSSL sets itself up with the first digest; a load should not pay for that
 
 
 class _FormatOnly(msgspec.Struct):
@@ -53,7 +54,11 @@ def read_files(bundle: Path, manifest: Manifest) -> dict[str, bytes]:
     differs.
     """
     listed = {entry.path for entry in manifest.files}
-    unexpected = sorted(_present(bundle) - listed - {MANIFEST, SIGNATURE})
+    try:
+        present = _present(os.fspath(bundle))
+    except OSError as error:
+        raise DamagedBundleError(f"{bundle}: cannot be read: {error.strerror}") from error
+    unexpected = sorted(present - listed - {MANIFEST, SIGNATURE})
     if unexpected:
         raise DamagedBundleError(f"{bundle}: holds a file that its manifest does not list: {unexpected[0]}")
     return {entry.path: _checked(bundle, entry) for entry in manifest.files}
@@ -78,15 +83,15 @@ def inflate(entry: FileEntry, stored: bytes) -> bytes:
     return data
 
 
-def _present(bundle: Path) -> set[str]:
+def _present(folder: str, prefix: str = "") -> set[str]:
+    """Everything below ``folder`` that is not a real folder, as paths relative to the bundle."""
     found = set()
-    for directory, folders, files in os.walk(bundle):
-        base = Path(directory).relative_to(bundle)
-        for name in files:
-            found.add((base / name).as_posix())
-        for name in folders:
-            if (Path(directory) / name).is_symlink():
-                found.add((base / name).as_posix())
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                found |= _present(entry.path, f"{prefix}{entry.name}/")
+            else:
+                found.add(f"{prefix}{entry.name}")
     return found
 
 

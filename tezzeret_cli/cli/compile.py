@@ -19,7 +19,7 @@ Examples:
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="PATH",
+        metavar="[PATH]...",
         help="Descriptor files, folders of them, or - for standard input. Default: the built-in catalogue.",
     ),
 ]

@@ -123,12 +123,12 @@ def _settle(part: JobLedger, staged: JobStaged, store: Store) -> str:
         part.ended(staged.report)
         return f"was published as {staged.bundle}; the record of that was made up for"
     if _holds(folder, staged.manifest_sha256):
-        try:
-            with store.publishing(), explained(store.root):
+        with store.publishing(), explained(store.root):
+            try:
                 move_into_place(folder, final)
-        except FileExistsError:
-            part.lost("its version was taken meanwhile")
-            return "was about to be published, but its version was taken; it is done again"
+            except FileExistsError:
+                part.lost("its version was taken meanwhile")
+                return "was about to be published, but its version was taken; it is done again"
         part.ended(staged.report)
         return f"was complete, and was published as {staged.bundle}"
     kept = [_put_aside(store, path) for path in (folder, final) if path.exists() and not _is_sound(path)]

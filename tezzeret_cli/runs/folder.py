@@ -19,7 +19,8 @@ from tezzeret_cli.wal.journal import is_live
 from tezzeret_cli.wal.reader import read
 from tezzeret_cli.wal.segment import QUARANTINE
 
-OPEN, DONE, DAMAGED, CLAIMS = "open", "done", "damaged", "claims"
+STARTING, OPEN, DONE, DAMAGED, CLAIMS = "starting", "open", "done", "damaged", "claims"
+UNBORN_S = 86400
 KEPT_RUNS = 100
 """So many ended runs are kept; older ones go when a new one begins."""
 
@@ -27,8 +28,9 @@ KEPT_RUNS = 100
 class Runs:
     """The runs of one store: ``open/<run id>/`` until they end, ``done/<run id>/`` afterwards.
 
-    A run is alive as long as a process holds its journal's lock. Methods raise ``JournalError`` when the
-    folder cannot be used.
+    A run is made in ``starting/`` and moved when its plan is on record, so that whatever is in ``open/`` is
+    alive or can be resumed. It is alive as long as a process holds its journal's lock. Methods raise
+    ``JournalError`` when the folder cannot be used.
     """
 
     def __init__(self, state: Path, store_id: str, *, on_network: bool = False) -> None:
@@ -44,9 +46,11 @@ class Runs:
         self._prepare()
         self._drop_old()
         stamp = datetime.datetime.fromtimestamp(plan.created, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        ledger = Ledger.open(self.root / OPEN / f"{stamp}-{secrets.token_hex(4)}")
+        run = f"{stamp}-{secrets.token_hex(4)}"
+        ledger = Ledger.open(self.root / STARTING / run, create=True)
         try:
             ledger.began(plan)
+            ledger.move(self.root / OPEN / run)
         except BaseException:
             with contextlib.suppress(JournalError):
                 ledger.close()
@@ -77,9 +81,14 @@ class Runs:
         return self.root / OPEN / run
 
     def reopen(self, run: str, *, accept_tail_loss: bool = False) -> Ledger | None:
-        """The ledger of a dead run; ``None`` when it turns out that it ended, or never began, and only
-        its folder had to be put away. Raises ``JournalLockedError`` when the run is alive."""
-        ledger = Ledger.open(self.folder(run), accept_tail_loss=accept_tail_loss)
+        """The ledger of a dead run; ``None`` when it turns out that it ended, and at most its folder had
+        to be put away. Raises ``JournalLockedError`` when the run is alive."""
+        try:
+            ledger = Ledger.open(self.folder(run), accept_tail_loss=accept_tail_loss)
+        except JournalError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
         if ledger.state.plan is not None and ledger.state.ending is None:
             return ledger
         self.put_away(ledger)
@@ -101,15 +110,15 @@ class Runs:
         return str(target)
 
     def put_away(self, ledger: Ledger) -> None:
-        """Close the journal of a run that ended and file it among the done."""
-        ledger.close()
-        source = self.root / OPEN / ledger.run_id
-        with explained(self.root):
-            source.rename(self.root / DONE / ledger.run_id)
+        """File the journal of a run that ended among the done, and close it."""
+        try:
+            ledger.move(self.root / DONE / ledger.run_id)
+        finally:
+            ledger.close()
 
     def _prepare(self) -> None:
         with explained(self.root):
-            for folder in (OPEN, DONE, CLAIMS):
+            for folder in (STARTING, OPEN, DONE, CLAIMS):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             disk = Disk()
             for folder_path in (self.root, self.root.parent, self.root.parent.parent):
@@ -139,7 +148,13 @@ class Runs:
             raise
 
     def _drop_old(self) -> None:
-        """Remove the oldest ended runs. One whose recovery found damage is kept: it is evidence."""
+        """Remove the oldest ended runs, and those that died a day ago before they began. One whose recovery
+        found damage is kept: it is evidence."""
+        for run in self._ids(STARTING):
+            folder = self.root / STARTING / run
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > UNBORN_S:
+                    shutil.rmtree(folder, ignore_errors=True)
         done = [run for run in self._ids(DONE) if not (self.root / DONE / run / QUARANTINE).exists()]
         for run in done[:-KEPT_RUNS]:
             shutil.rmtree(self.root / DONE / run, ignore_errors=True)

@@ -65,14 +65,14 @@ class Ledger:
         self._journal = journal
 
     @classmethod
-    def open(cls, folder: Path, *, accept_tail_loss: bool = False) -> Ledger:
-        """Recover the journal of the run in ``folder``, or make it.
+    def open(cls, folder: Path, *, create: bool = False, accept_tail_loss: bool = False) -> Ledger:
+        """Recover the journal of the run in ``folder``, or make it where that is asked for.
 
         Raises ``JournalLockedError`` when the run is alive, ``JournalDamagedError`` and its kind when its
         journal cannot be trusted, ``JournalError`` when it cannot be read or written.
         """
         found = Replay()
-        journal = Journal.open(folder, replay=found.add, accept_tail_loss=accept_tail_loss)
+        journal = Journal.open(folder, replay=found.add, accept_tail_loss=accept_tail_loss, create=create)
         return cls(folder.name, journal, found.state)
 
     @property
@@ -112,6 +112,10 @@ class Ledger:
         self.state = apply(self.state, txn, record)
         if self._journal.should_compact:
             self._journal.compact([msgspec.msgpack.encode(self.state)])
+
+    def move(self, folder: Path) -> None:
+        """Rename the run's folder while it stays alive."""
+        self._journal.move(folder)
 
     def close(self) -> None:
         """Let go of the journal. What was written is durable already."""

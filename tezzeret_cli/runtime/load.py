@@ -42,7 +42,8 @@ def load(
 
     Raises ``DamagedBundleError`` when a file is not what the manifest says, ``TargetMismatchError``
     when this machine or torch cannot run it. Nothing is unpickled, and no library is opened before all
-    files are verified.
+    files are verified. The first variant's libraries (training, the first representative shapes) are
+    opened here, another one's with its first call.
     """
     bundle = Path(path)
     if bundle.name == MANIFEST:
@@ -66,6 +67,8 @@ def load(
         )
         for number, variant in enumerate(manifest.variants)
     ]
+    for variant in variants[:1]:
+        variant.open()
     tensors = load_tensors(inflate(entries[TENSORS], files[TENSORS]))
     program = Program(manifest, variants, where, on_guard_miss, allow_factories)
     return BundleModule(program, tensors)

@@ -62,16 +62,18 @@ class BundleModule(nn.Module):
 
     def __init__(self, program: Program, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
+        nodes: dict[str, nn.Module] = {"": self}
         for name in program.manifest.modules:
             parent, _, key = name.rpartition(".")
-            self.get_submodule(parent).add_module(key, Node())
+            nodes[name] = Node()
+            nodes[parent].add_module(key, nodes[name])
         made: dict[str, Tensor] = {}
         for slot in program.manifest.slots:
             if slot.alias_of is None:
                 made[slot.name] = _own(tensors[slot.name], slot, program.device)
             tensor = made[slot.alias_of or slot.name]
             parent, _, key = slot.name.rpartition(".")
-            holder = self.get_submodule(parent)
+            holder = nodes[parent]
             if slot.is_parameter:
                 assert isinstance(tensor, nn.Parameter)
                 holder.register_parameter(key, tensor)

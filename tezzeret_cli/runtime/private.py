@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+from torch._C._dynamo.guards import TensorGuards
 
 Run = Callable[[list[Tensor]], list[Tensor]]
 
@@ -43,8 +44,6 @@ def tensor_check(
     It compares exact type, dispatch keys (so autocast, inference mode, transforms and modes too),
     dtype, device, requires_grad, and sizes and strides where these are not ``None``.
     """
-    from torch._C._dynamo.guards import TensorGuards
-
     wanted: dict[str, Any] = {
         "dynamic_dims_sizes": [list(size) for size in sizes],
         "dynamic_dims_strides": [list(stride) for stride in strides],

@@ -31,7 +31,8 @@ class RunnableVariant:
     """Runs one variant on the tensors that its guards name, in their order.
 
     ``inputs`` and ``slots`` are the indices of the caller's tensors and of the module's that are
-    passed; together, in this order, they are the variant's tensors.
+    passed; together, in this order, they are the variant's tensors. Its libraries, verified before, are
+    opened by ``open`` or with its first call.
     """
 
     def __init__(
@@ -53,7 +54,14 @@ class RunnableVariant:
         self.mutated = tuple(position[source.kind, source.index] for source in variant.mutated)
         self._variant = variant
         self._single = variant.output.kind == "leaf" and variant.leaves[0].kind is OutputKind.COMPUTED
-        self._step = _Step.of(variant, position, open_library) if variant.forward else None
+        self._position = position
+        self._open_library = open_library
+        self._step: _Step | None = None
+
+    def open(self) -> None:
+        """Open the libraries. Raises ``TargetMismatchError`` when the linker refuses one."""
+        if self._variant.forward is not None:
+            self._step = _Step.of(self._variant, self._position, self._open_library)
 
     def refuse(self, tensors: Sequence[Any]) -> str | None:
         """Why this variant cannot serve ``tensors``, or ``None``."""
@@ -74,6 +82,8 @@ class RunnableVariant:
     ) -> Any:
         """Run on guarded ``tensors``; ``inputs`` and ``slots`` are all of the call's and the module's."""
         results: Sequence[Tensor] = ()
+        if self._step is None:
+            self.open()
         if self._step is not None:
             results = _Function.apply(self._step, *tensors) if grad else self._step.infer(tensors)
         if self.mutated:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,7 @@ from tezzeret_cli.wal.segment import DRAFT, name, numbers
 from tezzeret_cli.wal.writer import Entry, Options, Point, Writer
 
 LOCK = "journal.lock"
+_LOOKS, _LOOK_S = 10, 0.02
 
 
 class Journal:
@@ -43,9 +46,11 @@ class Journal:
         *,
         replay: Callable[[Frame], object] | None = None,
         accept_tail_loss: bool = False,
+        create: bool = True,
         disk: Disk | None = None,
     ) -> Journal:
-        """Recover the journal in ``folder``, making it first where nothing is; its parent must exist.
+        """Recover the journal in ``folder``, making it first where nothing is; its parent must exist. Without
+        ``create``, nothing there is a ``JournalError`` caused by ``FileNotFoundError``.
 
         ``replay`` gets every record in order, before the end of the log is judged: throw away what it made
         when this raises. Raises ``JournalLockedError``, ``JournalDamagedError``, ``JournalTailError`` for
@@ -54,8 +59,10 @@ class Journal:
         disk = disk or Disk()
         with explained(folder):
             if folder.name not in disk.listdir(folder.parent):
+                if not create:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
                 disk.mkdir(folder)
-            lock = disk.lock(folder / LOCK)
+            lock = _patiently(disk, folder / LOCK)
         if lock is None:
             raise JournalLockedError(
                 f"journal {folder}: another process has it open", advice="wait for that run to end"
@@ -99,6 +106,15 @@ class Journal:
         with self._writer.working():
             _remove_before(self._disk, self.folder, base)
 
+    def move(self, target: Path) -> None:
+        """Rename the journal's folder, durably, while it stays open and locked. Raises ``JournalError``."""
+        with self._writer.working():
+            source = self.folder
+            self._disk.rename(source, target)
+            self.folder = self._writer.folder = target
+            sync_folder(self._disk, target.parent)
+            sync_folder(self._disk, source.parent)
+
     def close(self) -> None:
         """Seal the log and let go of it. Raises ``JournalError`` when that fails; it is closed all the
         same, and what was acknowledged is durable."""
@@ -121,6 +137,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _patiently(disk: Disk, path: Path) -> Held | None:
+    """The lock, ``None`` where another holds it for longer than it takes to ask whether a run is alive."""
+    for _ in range(_LOOKS):
+        lock = disk.lock(path)
+        if lock is not None:
+            return lock
+        time.sleep(_LOOK_S)
+    return None
 
 
 def is_live(folder: Path, disk: Disk | None = None) -> bool:
