@@ -43,7 +43,9 @@ def bench(session: nox.Session) -> None:
     _install(session, "test")
     session.run("python", "-m", "bench.load", *session.posargs)
     session.run("python", "-m", "bench.steps", *session.posargs)
+    session.run("python", "-m", "bench.inference", *session.posargs)
     session.run("python", "-m", "bench.startup")
+    session.run("python", "-m", "bench.journal")
     session.run("python", "-m", "bench.journal")
 
 
@@ -64,6 +66,15 @@ def newest_torch(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Crash, kill, disk and power faults: ``nox -s faults -- full`` is everything, by default a sample."""
+    size = session.posargs[0] if session.posargs else "small"
+    _install(session, "test")
+    paths = ("tests/faults", "tests/property", "tests/cli/test_resume.py")
+    session.run("python", "-m", "pytest", f"--fault-size={size}", *paths)
+
+
+@nox.session
 def proto(session: nox.Session) -> None:
     """Generate leyline_pb2.py and the binary catalogue again."""
     session.install("grpcio-tools==1.72.2", "setuptools<80")
@@ -76,6 +87,7 @@ def proto(session: nox.Session) -> None:
 
 @nox.session
 def manual(session: nox.Session) -> None:
-    """Generate man pages and completions from the command line's definition."""
+    """Generate man pages, completions and JSON Schemas from what defines them."""
     _install(session, "test")
     session.run("python", "tools/make_manual.py")
+    session.run("python", "tools/make_schemas.py")

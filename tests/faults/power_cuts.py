@@ -99,7 +99,11 @@ def point(here: Machine, number: int, fault: str, second: int) -> str:
     here.cut()
     if not folder.exists():
         folder.mkdir()
-    check(store, finish(store))
+    report = finish(store)
+    check(store, report)
+    if ending == "through":
+        kept = [item["status"] for item in report["jobs"] if item["blueprint_id"] != "BP003"]
+        assert kept == ["cached", "cached"], "a bundle that was reported is gone"
     shutil.rmtree(folder)
     return ending
 
