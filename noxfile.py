@@ -50,13 +50,6 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
-def faults(session: nox.Session) -> None:
-    """The journal's whole fault space: every bit, truncation, failed operation and crash; 20 minutes."""
-    _install(session, "test")
-    session.run("python", "-m", "pytest", "tests/faults", "--fault-size", "full", *session.posargs)
-
-
-@nox.session
 def newest_torch(session: nox.Session) -> None:
     """Bundles across torch releases: ``nox -s newest_torch -- 2.15.0``. Installs several gigabytes."""
     release = session.posargs[0] if session.posargs else "2.15.0"

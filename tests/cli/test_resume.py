@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.power_cuts import machine
 from tests.support.command import COMMAND
 
 # One that compiles in seconds, and the two stressors that are seconds too.
@@ -252,16 +253,30 @@ def lost_in_the_middle(tezzeret, store, lose) -> str:
     return rest.decode()
 
 
-def test_a_store_that_turns_read_only_can_be_resumed(tezzeret, mounted):
-    def lose():
-        subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+def test_a_read_only_store_is_a_clear_error_and_nothing_is_on_record(tezzeret, mounted):
+    assert tezzeret.run("compile", "--store", str(mounted), "--select", "BP001", timeout=300).returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+    done = tezzeret.run("compile", "--store", str(mounted), "--select", "BP047")
+    assert done.returncode == 2
+    assert "Read-only file system; remount it writable, or give another --store" in done.stderr
+    assert "nothing to resume" in tezzeret.run("resume", "--store", str(mounted)).stderr
+    unchanged = tezzeret.run("compile", "--store", str(mounted), "--select", "BP001", "--dry-run", "--json")
+    assert statuses(unchanged) == {"BP001": "cached"}
 
-    said = lost_in_the_middle(tezzeret, mounted, lose)
-    assert "Read-only file system; remount it writable" in said
-    subprocess.run(["mount", "-o", "remount,rw", str(mounted)], check=True)
-    done = tezzeret.run("resume", "--store", str(mounted), "--json", timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert statuses(done) == STATUSES
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="loop images need root")
+def test_a_store_whose_device_dies_can_be_resumed_when_it_is_back(tezzeret, tmp_path):
+    try:
+        with machine(tmp_path / "image", "ext4") as device:
+            store = device.mount / "store"
+            said = lost_in_the_middle(tezzeret, store, device.die)
+            assert f"store {store}: Input/output error; check that the store is mounted and writable" in said
+            device.come_back()
+            done = tezzeret.run("resume", "--store", str(store), "--json", timeout=300)
+            assert done.returncode == 0, done.stderr
+            assert statuses(done) == STATUSES
+    except SystemExit:
+        pytest.skip("no loop device with ext4 is to be had")
 
 
 def test_a_store_whose_mount_vanishes_can_be_resumed_when_it_is_back(tezzeret, mounted, tmp_path):

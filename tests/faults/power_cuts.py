@@ -45,13 +45,16 @@ class Machine:
     def plug_in(self) -> None:
         run("mount", "-o", "loop", "-t", self.kind, str(self.image), str(self.mount))
 
-    def cut(self) -> None:
-        """Lose whatever is not durable, and come back."""
+    def die(self) -> None:
+        """Fail every operation from here on; what is not durable is lost."""
         descriptor = os.open(self.mount, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, SHUTDOWN, NO_LOG_FLUSH)
         finally:
             os.close(descriptor)
+
+    def come_back(self) -> None:
+        """Be as the disk was at that moment."""
         run("umount", str(self.mount))
         self.plug_in()
 
@@ -96,7 +99,8 @@ def point(here: Machine, number: int, fault: str, second: int) -> str:
     assert ending in ("killed", "through", "done"), said
     if second and ending == "killed":
         child(lambda: resume_all(store), fault, second)
-    here.cut()
+    here.die()
+    here.come_back()
     if not folder.exists():
         folder.mkdir()
     report = finish(store)

@@ -72,7 +72,9 @@ def open_store(root: Path) -> Store:
         (root / TMP).mkdir(exist_ok=True)
         identity = read_identity(root) or _make_identity(root)
         if not os.access(root / TMP, os.W_OK) or not os.access(root / BUNDLES, os.W_OK):
-            raise PermissionError(13, "Permission denied")
+            read_only = os.statvfs(root).f_flag & os.ST_RDONLY
+            number = errno.EROFS if read_only else errno.EACCES
+            raise OSError(number, os.strerror(number))
     return Store(root, identity)
 
 
