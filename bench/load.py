@@ -1,7 +1,8 @@
 """Load to first gradient in a fresh process: a bundle, and the stock ways to ship compiled code.
 
-``python -m bench.load [ID]... [--stock ID]`` measures every bundle of the store, or those named; the
-stock ways take half a minute for each module, so they are measured for the ids after ``--stock`` only.
+``python -m bench.load [ID]... [--stock ID]`` measures every bundle of the store, or those named, and what
+the first step of the eager module takes in a fresh process, once it is built. The stock ways take half a
+minute for each module, so they are measured for the ids after ``--stock`` only.
 """
 
 from __future__ import annotations
@@ -62,6 +63,15 @@ def step(f):
     sum(t.sum() for t in outputs).backward()
 """
 
+EAGER = (
+    MODULE
+    + """
+started = time.perf_counter()
+step(module)
+print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
+"""
+)
+
 SAVE_MEGA = (
     MODULE
     + """
@@ -82,26 +92,72 @@ print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
 """
 )
 
-STOCK = {"mega-cache": (SAVE_MEGA, LOAD_MEGA)}
+BLOCK = (
+    MODULE
+    + """
+class Block(torch.nn.Module):
+    # A module of torch.nn at the top would be wrapped, and the wrapper's arguments guarded instead.
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+    def forward(self, *args):
+        return self.inner(*args)
+block = Block(module)
+"""
+)
+
+SAVE_FUNCTION = (
+    BLOCK
+    + """
+compiled = torch.compile(block, fullgraph=True).forward.aot_compile((tuple(inputs), {}))
+compiled.save_compiled_function(sys.argv[2], external_data={"block": block})
+print(json.dumps({"bytes": Path(sys.argv[2]).stat().st_size}))
+"""
+)
+
+LOAD_FUNCTION = (
+    BLOCK
+    + """
+started = time.perf_counter()
+with open(sys.argv[2], "rb") as file:
+    loaded = torch.compiler.load_compiled_function(file, external_data={"block": block})
+step(lambda *args: loaded(block, *args))
+print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
+"""
+)
+
+STOCK = {
+    "mega-cache": (SAVE_MEGA, LOAD_MEGA),
+    "load_compiled_function": (SAVE_FUNCTION, LOAD_FUNCTION),
+}
 
 
 def main(args: list[str]) -> None:
     split = args.index("--stock") if "--stock" in args else len(args)
     stock = set(args[split + 1 :])
     print(machine())
-    columns = ("load", "forward", "backward", "total ms", "import torch", "import tezzeret")
+    columns = (
+        "load",
+        "forward",
+        "backward",
+        "total ms",
+        "import torch",
+        "import tezzeret",
+        "eager's first step",
+    )
     print("blueprint", *columns, "stock: ms (times slower)", sep="\t")
     totals = []
     for path, manifest in bundles(args[:split]):
         runs = [consumer(BUNDLE, str(path)) for _ in range(REPEAT)]
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         totals.append(median["total"])
+        eager = statistics.median(consumer(EAGER, str(path))["total"] for _ in range(REPEAT))
         others = [
             f"{name} {ms:.0f} ({ms / median['total']:.0f})"
             for name, ms in (_stock(str(path)) if manifest.blueprint_id in stock else {}).items()
         ]
         keys = ("load", "forward", "backward", "total", "import_torch", "import_tezzeret")
-        figures = "\t".join(f"{median[key]:.2f}" for key in keys)
+        figures = "\t".join(f"{value:.2f}" for value in (*(median[key] for key in keys), eager))
         print(
             f"{manifest.blueprint_id} {manifest.descriptor.name}\t{figures}\t{'; '.join(others)}", flush=True
         )
