@@ -82,9 +82,12 @@ def read_identity(root: Path) -> Identity | None:
     """The identity of an existing store, ``None`` where there is none. Raises ``StoreError``."""
     path = root / STORE_FILE
     try:
-        identity = msgspec.json.decode(path.read_bytes(), type=Identity)
-    except FileNotFoundError:
-        return None
+        with explained(root):
+            try:
+                data = path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        identity = msgspec.json.decode(data, type=Identity)
     except msgspec.DecodeError as error:
         raise StoreError(f"{path}: damaged: {error}", advice="restore it, or use another store") from error
     if identity.format > STORE_FORMAT:
