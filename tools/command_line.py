@@ -96,7 +96,7 @@ def _option(parameter: Any, context: typer.Context) -> Parameter:
         help=text,
         metavar=metavar,
         values=() if flag else _values(parameter, context),
-        path=_path(metavar),
+        path=_path(metavar) or _path_of_type(parameter),
         repeatable=parameter.multiple or parameter.count,
     )
 
@@ -111,7 +111,7 @@ def _argument(parameter: Any, context: typer.Context) -> Parameter:
         help=text,
         metavar=metavar,
         values=_values(parameter, context),
-        path=_path(metavar) or _path(kind),
+        path=_path(metavar) or _path(kind) or _path_of_type(parameter),
         repeatable=parameter.nargs == -1,
         count=max(1, parameter.nargs),
     )
@@ -128,3 +128,11 @@ def _long_first(spelling: str) -> tuple[bool, str]:
 
 def _path(metavar: str) -> PathKind:
     return PATHS.get(metavar.strip("<>[].").lower(), "")
+
+
+def _path_of_type(parameter: Any) -> PathKind:
+    """What a parameter's own type says of it, where Typer keeps one."""
+    kind = getattr(parameter, "type", None)
+    if getattr(kind, "name", "") not in ("path", "file", "directory"):
+        return ""
+    return "file" if getattr(kind, "file_okay", True) else "directory"
