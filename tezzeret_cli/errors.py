@@ -28,10 +28,10 @@ class ExitCode(enum.IntEnum):
 MEANING: Mapping[ExitCode, str] = {
     ExitCode.OK: "All done.",
     ExitCode.JOB_FAILED: "A job failed.",
-    ExitCode.USAGE: "Bad input or usage; nothing was written.",
+    ExitCode.USAGE: "Bad input or usage, and nothing was written; or the store cannot be used.",
     ExitCode.FELL_BACK: "Done, but some blueprint fell back to eager.",
     ExitCode.VERIFICATION_FAILED: "Verification failed.",
-    ExitCode.STORE_LOCKED: "The store, or a journal, is locked.",
+    ExitCode.STORE_LOCKED: "The store, or a journal, is locked; or a run that died is to be resumed first.",
     ExitCode.DAMAGED: "The store, or a journal, is damaged.",
     ExitCode.JOURNAL_FAILED: "A journal could not be written.",
     ExitCode.INTERRUPTED: "Interrupted; what was finished stays.",

@@ -12,6 +12,9 @@ from tezzeret_cli.errors import InputError
 from tezzeret_cli.inputs import matches
 from tezzeret_cli.model.descriptor import Descriptor
 
+LARGEST_BATCH = 1 << 16
+"""Every size of a range is checked against the guards of the captured graph."""
+
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -90,6 +93,10 @@ def _check(where: str, rule: Rule) -> None:
         raise InputError(
             f"{where}: batch: {rule.batch} is not a range",
             advice="give [smallest, largest] with 1 <= smallest",
+        )
+    if isinstance(rule.batch, list) and rule.batch[1] > LARGEST_BATCH:
+        raise InputError(
+            f"{where}: batch: {rule.batch[1]} is too large", advice=f"the largest batch is {LARGEST_BATCH}"
         )
     for example in rule.shapes or ():
         if not example or any(size < 0 for shape in example for size in shape):

@@ -156,7 +156,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
     return converted
 
 
-_KIND_NAMES = {int: "whole number", float: "number", str: "text", bool: "yes or no (true or false)"}
+_KIND_NAMES = {int: "whole number", float: "number", str: "text", bool: "choice between true and false"}
 
 
 def parse_size(text: str, where: str) -> int:

@@ -34,6 +34,9 @@ class FailingDisk(Disk):
     def lock(self, path):
         return self.inner.lock(path)
 
+    def is_locked(self, path):
+        return self.inner.is_locked(path)
+
     def _run(self, name: str, args: tuple) -> object:
         position, self.count = self.count, self.count + 1
         real = getattr(self.inner, name)
@@ -202,6 +205,9 @@ class SimulatedDisk(Disk):
 
     def lock(self, path: Path):
         return None if path in self._held else _Lock(self._held, path)
+
+    def is_locked(self, path: Path) -> bool:
+        return path in self._held
 
     # What survives.
 

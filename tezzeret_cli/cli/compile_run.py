@@ -16,7 +16,7 @@ import tezzeret_cli
 from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.observers import make_observer
-from tezzeret_cli.cli.resume_run import finish_dead
+from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.errors import InputError, Interrupted
 from tezzeret_cli.inputs import Selection, read_descriptors, select
@@ -24,7 +24,7 @@ from tezzeret_cli.keys import host_facts, with_key
 from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.model.events import Notice, Observer
 from tezzeret_cli.model.job import BatchRange, Job
-from tezzeret_cli.model.report import Report, exit_code
+from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.run import CompileOptions, HostFacts, RunPlan
 from tezzeret_cli.ops.compile import compile_blueprints, plan_only
 from tezzeret_cli.ops.execute import Forge
@@ -87,15 +87,16 @@ def run(flags: Flags) -> int:
         strict=flags.strict,
         created=time.time(),
     )
+    resumed: list[tuple[Report, bool]] = []
     with stopping() as stop, observer:
         if flags.dry_run:
             report = plan_only(plan, root, observer, explained=flags.explain)
         else:
-            report = _compile(flags, settings, plan, environment, observer, stop)
+            report = _compile(flags, settings, plan, environment, observer, stop, resumed)
     if flags.json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         sys.stdout.flush()
-    return stop.exit_code or exit_code(report, strict=flags.strict)
+    return stop.exit_code or worst([*resumed, (report, flags.strict)])
 
 
 def _compile(
@@ -105,15 +106,17 @@ def _compile(
     environment: Mapping[str, str],
     observer: Observer,
     stop: Stop,
+    resumed: list[tuple[Report, bool]],
 ) -> Report:
+    """Compile; the reports of the runs that were finished first go into ``resumed``."""
     store = open_store(Path(plan.store))
     plan = msgspec.structs.replace(plan, store_id=store.identity.store_id)
     runs = Runs(Path(settings.state), plan.store_id, on_network=settings.state_on_network)
     tidy(runs, settings.run_ttl_s, observer)
     if flags.resume:
-        for _ in finish_dead(store, runs, runs.unfinished(), environment, observer, stop):
-            if stop.exit_code:
-                raise Interrupted("interrupted", advice="the run can be resumed")
+        resumed += finish_dead(store, runs, runs.unfinished(), environment, observer, stop)
+        if stop.exit_code:
+            raise Interrupted("interrupted", advice="the run can be resumed")
     forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch)
     return compile_blueprints(plan, forge, explained=flags.explain)
 

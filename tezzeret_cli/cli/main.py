@@ -62,7 +62,7 @@ def _run() -> int:
 
 
 def _fail(message: str, error: BaseException | None, code: ExitCode) -> int:
-    if error is not None and "-vv" in sys.argv:
+    if error is not None and any(word.startswith("-vv") for word in sys.argv):
         import traceback
 
         traceback.print_exception(error)

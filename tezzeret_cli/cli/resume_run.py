@@ -123,7 +123,10 @@ def _resume(
             _say(flags, f"{len(report.jobs) - len(left)} of {len(report.jobs)} done, to do: {' '.join(left)}")
         if flags.json:
             _print(_merged([report for report, _ in reports]))
-        return ExitCode.OK
+        damaged = [summary for summary in found if summary.problem]
+        for summary in damaged:
+            _say(flags, f"run {summary.run} cannot be resumed: {summary.problem}")
+        return ExitCode.DAMAGED if damaged else ExitCode.OK
     with stopping() as stop, observer:
         done = list(
             finish_dead(
@@ -140,7 +143,7 @@ def _resume(
         _print(_merged([report for report, _ in done]))
     if not done:
         _say(flags, f"nothing was left to do on {root}")
-    return stop.exit_code or _worst(done)
+    return stop.exit_code or worst(done)
 
 
 def _resumable(found: Sequence[RunSummary], run: str) -> bool:
@@ -174,7 +177,8 @@ def _merged(reports: Sequence[Report]) -> Report:
     )
 
 
-def _worst(done: Sequence[tuple[Report, bool]]) -> ExitCode:
+def worst(done: Sequence[tuple[Report, bool]]) -> ExitCode:
+    """The exit code of several runs: each report, and whether its run was ``strict``."""
     codes = [exit_code(report, strict=strict) for report, strict in done]
     for code in (ExitCode.INTERRUPTED, ExitCode.JOB_FAILED, ExitCode.FELL_BACK):
         if code in codes:

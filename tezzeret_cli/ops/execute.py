@@ -79,7 +79,7 @@ def execute(
 def _run(
     forge: Forge, ledger: Ledger, plan: RunPlan, pending: Sequence[tuple[int, Job]], workers: int
 ) -> tuple[dict[int, JobReport], bool]:
-    for name in sweep(forge.store, keep=forge.runs.all_open(), ours=forge.runs.knows):
+    for name in sweep(forge.store, keep=forge.runs.all_open(), ended=forge.runs.ended):
         forge.observer.on_event(Notice("debug", f"removed the staging folder of a dead run: {name}"))
     options = plan.options
     staging = Staging(forge.store, ledger.run_id)

@@ -88,7 +88,7 @@ class JobLoop:
         if number not in self._elsewhere:
             self._elsewhere.add(number)
             self._observer.on_event(
-                Notice("debug", f"{job.blueprint_id}: another run is doing it; waiting for that")
+                Notice("info", f"{job.blueprint_id}: another run is doing it; waiting for that")
             )
 
     def _advance(self, event: TaskEnded, reports: dict[int, JobReport]) -> None:

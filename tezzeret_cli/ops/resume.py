@@ -110,7 +110,8 @@ def recover(ledger: Ledger, plan: RunPlan, store: Store) -> list[str]:
         bundle = done.report.bundle
         if bundle is None or _holds(store.root / bundle, done.manifest_sha256):
             continue
-        kept = _put_aside(store, store.root / bundle)
+        path = store.root / bundle
+        kept = "is another one now" if _is_sound(path) else _put_aside(store, path)
         ledger.job(number, plan.jobs[number].key).lost("its bundle is damaged")
         lines.append(f"{done.report.blueprint_id}: its bundle {bundle} {kept}, and it is done again")
     return lines

@@ -69,9 +69,13 @@ class Runs:
         """The ids of all runs that did not end."""
         return frozenset(self._ids(OPEN))
 
+    def ended(self, run: str) -> bool:
+        """Whether the run was started here and ended."""
+        return run in self._ids(DONE)
+
     def knows(self, run: str) -> bool:
         """Whether the run was started here."""
-        return run in self._ids(OPEN) or run in self._ids(DONE)
+        return run in self._ids(OPEN) or self.ended(run)
 
     def folder(self, run: str) -> Path:
         """Where the journal of a run that did not end is. Raises ``InputError`` for an unknown id."""

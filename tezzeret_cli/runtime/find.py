@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from tezzeret_cli import isa
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.scan import Published, published
@@ -66,4 +68,8 @@ def _refusal(
     kind = device.partition(":")[0]
     if manifest.target.device != kind:
         return f"it is built for {manifest.target.device}"
+    if kind == "cuda" and torch.cuda.is_available():
+        have = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        if manifest.target.capability not in (None, have):
+            return f"it is built for compute capability {manifest.target.capability}"
     return None if manifest.eager_fallback else mismatch(manifest.target, flags)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tezzeret_cli.errors import GuardMissError
+from tezzeret_cli.errors import EagerUnavailableError, GuardMissError
 from tezzeret_cli.model.manifest import Manifest, TensorSlot
 from tezzeret_cli.runtime import private
 from tezzeret_cli.runtime.arguments import flatten, positional
@@ -148,7 +148,7 @@ class Binding:
 
     def __call__(self, module: BundleModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layout = self._layout
-        if layout is None:
+        if layout is None or layout.module is not module:
             layout = self._layout = _Layout(module, self.program.manifest)
         slots = layout.tensors()
         if slots is not None and not kwargs and not private.function_modes():
@@ -180,7 +180,7 @@ class Binding:
         if refusal is None and slots is None:
             refusal = "a submodule, parameter or hook was changed"
         if refusal is not None or slots is None:
-            return self._run_eager(module, [refusal or ""], args, kwargs)
+            return self._run_eager(module, [refusal or ""], args, kwargs, layout.strangers())
         reasons: list[str] = []
         for variant in self.program.variants:
             if variant.training is not None and not layout.mode_is(variant.training):
@@ -195,13 +195,19 @@ class Binding:
             reason = variant.refuse(tensors)
             if reason is None:
                 pattern = _Pattern(variant, tensors)
-                self._patterns = (pattern, *self._patterns)[:_PATTERNS_KEPT]
+                if not kwargs:
+                    self._patterns = (pattern, *self._patterns)[:_PATTERNS_KEPT]
                 return variant.run(tensors, inputs, slots, pattern.grad and torch.is_grad_enabled())
             reasons.append(reason)
-        return self._run_eager(module, reasons, args, kwargs)
+        return self._run_eager(module, reasons, args, kwargs, layout.strangers())
 
     def _run_eager(
-        self, module: BundleModule, reasons: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: BundleModule,
+        reasons: list[str],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        strangers: str | None,
     ) -> Any:
         manifest = self.manifest
         if manifest.eager_fallback:
@@ -213,6 +219,11 @@ class Binding:
             why = f"{manifest.blueprint_id}: guard miss: {self.last_miss}"
             if self.program.on_guard_miss == "raise":
                 raise GuardMissError(why)
+        if strangers:
+            raise EagerUnavailableError(
+                f"{manifest.blueprint_id}: {strangers}, and eager code would not see it",
+                advice="hook or change the module as a whole, or load the bundle anew",
+            )
         if self._eager is None:
             self._eager = self.program.make_eager()
         if not self._warned:
@@ -225,8 +236,9 @@ class Binding:
 
 def _lookup(module: nn.Module, name: str) -> Tensor:
     parent, _, key = name.rpartition(".")
-    tensor = getattr(module.get_submodule(parent), key)
-    assert isinstance(tensor, Tensor)
+    tensor = getattr(module.get_submodule(parent), key, None)
+    if not isinstance(tensor, Tensor):
+        raise EagerUnavailableError(f"{name} is no tensor any more", advice="load the bundle anew")
     return tensor
 
 
@@ -255,7 +267,7 @@ class _Layout:
 
     def __init__(self, module: nn.Module, manifest: Manifest) -> None:
         self._children: list[tuple[dict[str, Any], str, nn.Module]] = []
-        self._module = module
+        self.module = module
         nodes: dict[str, nn.Module] = {"": module}
         for name in manifest.modules:
             parent, _, key = name.rpartition(".")
@@ -274,8 +286,16 @@ class _Layout:
     def tensors(self) -> list[Tensor] | None:
         """The tensor of every slot, or ``None`` when the module was taken apart or hooked inside."""
         for children, key, child in self._children:
-            if children.get(key) is not child or child._forward_hooks or child._forward_pre_hooks:
+            if (
+                children.get(key) is not child
+                or child._forward_hooks
+                or child._forward_pre_hooks
+                or child._backward_hooks
+                or child._backward_pre_hooks
+            ):
                 return None
+        if self._children and private.module_hooks():
+            return None
         try:
             found: list[Tensor] = [holder[key] for holder, key in self._slots]
         except KeyError:
@@ -285,8 +305,25 @@ class _Layout:
                 return None
         return found
 
+    def strangers(self) -> str | None:
+        """What stands or happens inside the module that the eager module, which only borrows its tensors,
+        would know nothing of."""
+        for children, key, child in self._children:
+            if children.get(key) is not child:
+                return f"its submodule {key!r} was replaced"
+            if (
+                child._forward_hooks
+                or child._forward_pre_hooks
+                or child._backward_hooks
+                or child._backward_pre_hooks
+            ):
+                return f"its submodule {key!r} has a hook"
+        if self._children and private.module_hooks():
+            return "there are hooks for every module"
+        return None
+
     def mode_is(self, training: bool) -> bool:
         """Whether the module and all its submodules are in this mode."""
-        if self._module.training is not training:
+        if self.module.training is not training:
             return False
         return all(child.training is training for _, _, child in self._children)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+import torch.nn.modules.module as hooks
 from torch import Tensor
 from torch._C._dynamo.guards import TensorGuards
 
@@ -53,6 +54,25 @@ def tensor_check(
     return check
 
 
+def not_again(gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """The gradients, so that differentiating them raises: they would silently count as constants."""
+    text = "the gradient that a bundle computes cannot be differentiated again"
+    refuse: Any = torch._C._functions.DelayedError(text.encode(), len(gradients))
+    marked = [None if grad is None else grad.detach().requires_grad_() for grad in gradients]
+    found: Any = refuse(*marked)
+    return tuple(found)
+
+
+def module_hooks() -> bool:
+    """Whether hooks are registered for every module of the process."""
+    return bool(
+        hooks._global_forward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_backward_hooks
+        or hooks._global_backward_pre_hooks
+    )
+
+
 def forward_ad_level() -> int:
     """The current level of forward-mode differentiation, -1 outside."""
     return forward_ad._current_level
@@ -64,6 +84,8 @@ def ambient_refusal(device: str) -> str | None:
         return f"autocast is on for {device}"
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a torch.func transform is active"
+    if torch._C._is_tracing():
+        return "torch.jit.trace is active"
     if torch._C._len_torch_dispatch_stack():
         return "a torch dispatch mode is active"
     if torch._C._len_torch_function_stack():

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from tezzeret_cli.model.manifest import (
     Graph,
@@ -116,9 +115,12 @@ def _leaf(
     return base.as_strided(shape.size(), shape.stride(), shape.storage_offset())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Step:
-    """The pair of libraries with all indices resolved to positions among the variant's tensors."""
+    """The pair of libraries with all indices resolved to positions among the variant's tensors.
+
+    ``shared`` is found out with the first call, and the same for all.
+    """
 
     forward: private.Run
     forward_positions: tuple[int, ...]
@@ -131,6 +133,7 @@ class _Step:
     backward_plan: tuple[tuple[bool, int], ...]
     tangents: tuple[Tangent, ...]
     gradients: tuple[int, ...]
+    shared: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -200,16 +203,20 @@ class _Function(torch.autograd.Function):
         outputs = tuple(results[: step.outputs])
         ctx.step = step
         ctx.count = len(tensors)
-        ctx.save_for_backward(*[tensors[i] for i in step.keep], *results[step.outputs :])
+        saved = results[step.outputs :]
+        shared = step.shared
+        if shared is None:
+            shared = step.shared = _shared(tensors, step.keep, saved)
+        ctx.save_for_backward(*[tensors[i] for i in step.keep], *saved, *[tensors[i] for i in shared])
         if step.fixed:
             ctx.mark_non_differentiable(*[outputs[i] for i in step.fixed])
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        # Gradient mode is on when a graph of the gradient is asked for. Only then is the guard against
-        # differentiating it needed, which takes as long as a small step.
-        return _once(ctx, *grads) if torch.is_grad_enabled() else _gradients(ctx, *grads)
+        found = _gradients(ctx, *grads)
+        # Gradient mode is on when a graph of the gradient is asked for.
+        return private.not_again(found) if torch.is_grad_enabled() else found
 
 
 def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -225,11 +232,24 @@ def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(found)
 
 
-_once = once_differentiable(_gradients)
+def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tensor]) -> tuple[int, ...]:
+    """The positions of the arguments whose memory saved values are views of.
+
+    They are saved too, so that autograd notices when one is changed before the backward: a value that a
+    library returned does not know whose view it is.
+    """
+    memory = {tensor.untyped_storage().data_ptr() for tensor in saved} - {0}
+    return tuple(
+        position
+        for position, tensor in enumerate(tensors)
+        if position not in keep and tensor.untyped_storage().data_ptr() in memory
+    )
 
 
 def _laid_out(gradient: Tensor, tangent: Tangent) -> Tensor:
     """The gradient in the memory layout that the backward library expects."""
+    if gradient.is_neg() or gradient.is_conj():
+        gradient = gradient.resolve_conj().resolve_neg()
     order, stride = tangent.order, tangent.stride
     if stride is not None:
         if gradient.stride() == stride:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tezzeret_cli.bundle.scan import BUNDLES
 from tezzeret_cli.errors import StoreError, StoreLockedError
 
 STORE_FORMAT = 1
+_STORE_ID = re.compile(r"[0-9a-f]{32}")
 STORE_FILE = "store.json"
 TMP = "tmp"
 LOCK = "publish.lock"
@@ -90,6 +92,8 @@ def read_identity(root: Path) -> Identity | None:
         identity = msgspec.json.decode(data, type=Identity)
     except msgspec.DecodeError as error:
         raise StoreError(f"{path}: damaged: {error}", advice="restore it, or use another store") from error
+    if not _STORE_ID.fullmatch(identity.store_id):
+        raise StoreError(f"{path}: damaged: no store id", advice="restore it, or use another store")
     if identity.format > STORE_FORMAT:
         raise StoreError(
             f"{root}: the store is of format {identity.format}, this program knows {STORE_FORMAT}",

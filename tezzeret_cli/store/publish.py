@@ -6,7 +6,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,8 +93,3 @@ def rename_no_replace(source: Path, target: Path) -> None:
         source.rename(target)
         return
     raise OSError(number, os.strerror(number), str(source))
-
-
-def discard(folder: Path) -> None:
-    """Remove a staging folder, whatever is left of it."""
-    shutil.rmtree(folder, ignore_errors=True)

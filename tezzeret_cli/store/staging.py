@@ -1,4 +1,4 @@
-"""Staging folders: private to a run, kept as long as it can be resumed."""
+"""Staging folders: private to a run. What a killed one left there stays until it is resumed or abandoned."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Staging:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def sweep(store: Store, keep: Set[str], ours: Callable[[str], bool]) -> list[str]:
+def sweep(store: Store, keep: Set[str], ended: Callable[[str], bool]) -> list[str]:
     """Remove what dead runs left in ``tmp/``; the names of what was removed.
 
-    ``keep`` are the runs that can be resumed. A run that was not started on this host (``ours`` is false)
-    may be alive where its lock cannot be seen, so its folder is left alone for a week.
+    ``keep`` are this host's runs that did not end. One that is neither among them nor has ``ended`` may be
+    another host's, alive where its lock cannot be seen, so its folder is left alone for a week.
     """
     from filelock import FileLock, Timeout
 
@@ -55,7 +55,7 @@ def sweep(store: Store, keep: Set[str], ours: Callable[[str], bool]) -> list[str
     removed = []
     for folder in sorted(store.tmp.glob(f"{PREFIX}*")):
         run = folder.name.removeprefix(PREFIX)
-        if run in keep or not (ours(run) or _untouched(folder)):
+        if run in keep or not (ended(run) or _untouched(folder)):
             continue
         lock = FileLock(folder / _LOCK, fallback_to_soft=False)
         try:

@@ -40,7 +40,7 @@ class PlainObserver(SilentObserver):
     def on_event(self, event: Event) -> None:
         match event:
             case RunStarted(_, total, cached, workers):
-                self._total = total
+                self._total, self._finished = total, 0
                 self._say(f"{total} jobs, {cached} already done, {workers} at once")
             case JobFinished(_, report):
                 self._finished += 1

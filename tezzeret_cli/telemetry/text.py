@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tezzeret_cli.model.report import JobReport, Report, Status
+from tezzeret_cli.model.report import JobReport, Report
 
 LEVELS = {"warning": 0, "info": 0, "debug": 1}
 """The verbosity from which a notice is shown."""
@@ -56,8 +54,3 @@ def row(report: JobReport) -> tuple[str, ...]:
 
 
 HEADINGS = ("id", "name", "status", "version", "took", "step ms", "reason")
-
-
-def worth_telling(reports: Sequence[JobReport]) -> list[JobReport]:
-    """The jobs that a person should read about: everything that is not simply there."""
-    return [report for report in reports if report.status not in (Status.COMPILED, Status.CACHED)]

@@ -153,11 +153,7 @@ def is_live(folder: Path, disk: Disk | None = None) -> bool:
     """Whether a process has the journal in ``folder`` open, found by trying its lock. Raises
     ``JournalError`` when there is no such folder."""
     with explained(folder):
-        lock = (disk or Disk()).lock(folder / LOCK)
-        if lock is None:
-            return True
-        lock.release()
-    return False
+        return (disk or Disk()).is_locked(folder / LOCK)
 
 
 def _recover(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,8 +28,9 @@ from tezzeret_cli.worker.capture import (
     symbol_ranges,
     tensor_guards,
 )
+from tezzeret_cli.worker.elf import needed_symbols
 from tezzeret_cli.worker.lower import Toolbox, lower
-from tezzeret_cli.worker.subject import SEED, Subject, example_calls, flatten_arguments
+from tezzeret_cli.worker.subject import Subject, example_calls, flatten_arguments
 from tezzeret_cli.worker.unsupported import Unsupported
 
 TENSORS = "tensors.safetensors"
@@ -106,7 +105,6 @@ class _Build:
         self._announce(name)
 
     def _construct(self) -> tuple[Subject, list[tuple[Tree, list[Tensor]]]]:
-        torch.manual_seed(SEED)
         try:
             module, examples = construct(self._job.factory, self._job.parameters)
             calls = example_calls(self._job, examples)
@@ -206,8 +204,7 @@ class _Build:
                 stale.rename(stale.with_name(f"refused-{time.monotonic_ns()}-{stale.name}"))
             tools = Toolbox(self._staging, self._scratch, self._patch(), self._stage)
             variant = lower(found, name, mode, tools)
-            if variant.forward is not None:
-                guards.extend(tensor_guards(found, number, subject))
+            guards.extend(tensor_guards(found, number, subject))
             variants.append(variant)
             texts.append(f"# {name}\n" + "\n".join(found.trace.guards))
             self._stage("reference")
@@ -265,6 +262,10 @@ class _Build:
         cases = []
         for example in _batches(tensors, ranges):
             values = reference.eager_step(subject, tree, example, training=training, device=self._device)
+            if reference.depends_on_gradients(
+                subject, tree, example, values, training=training, device=self._device
+            ):
+                raise Unsupported("it computes something else when no gradient is wanted")
             tolerance = max(
                 (TOLERANCES.get(out.dtype, 1e-4) for out in values.outputs if out is not None), default=1e-4
             )
@@ -324,7 +325,7 @@ class _Build:
             cpu_flags=level.flags if level and exact else tuple(sorted(flags)),
             device=self._device.type,
             capability=capability,
-            symbols=_needed_symbols(libraries),
+            symbols=needed_symbols(libraries),
         )
 
 
@@ -391,17 +392,6 @@ def _summary(guard: TensorGuard) -> str:
         else:
             sizes.append(str(extent))
     return f"{guard.dtype}[{'x'.join(sizes)}]"
-
-
-def _needed_symbols(libraries: Sequence[Path]) -> dict[str, str]:
-    """The highest ``GLIBC`` and ``GLIBCXX`` versions that the libraries refer to."""
-    highest: dict[str, tuple[int, ...]] = {}
-    for library in libraries:
-        dump = subprocess.run(["objdump", "-p", str(library)], check=True, capture_output=True, text=True)
-        for name, version in re.findall(r"\b(GLIBC|GLIBCXX)_([0-9.]+)\b", dump.stdout):
-            number = tuple(int(part) for part in version.split("."))
-            highest[name] = max(highest.get(name, ()), number)
-    return {name: ".".join(map(str, number)) for name, number in sorted(highest.items())}
 
 
 def _reason(error: Exception) -> Reason:

@@ -40,7 +40,8 @@ class Specialised(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """A traced call. ``sources`` has one entry per graph argument, ``None`` for a size."""
+    """A traced call. ``sources`` has one entry per graph argument, ``None`` for a size; ``inputs`` are the
+    caller's tensors."""
 
     training: bool
     trace: private.Trace
@@ -49,6 +50,7 @@ class Capture:
     leaves: tuple[OutputLeaf, ...]
     sources: tuple[Source | None, ...]
     batch: BatchRange | None
+    inputs: tuple[Tensor, ...]
 
     @property
     def code(self) -> str:
@@ -90,7 +92,7 @@ def capture(
         raise Unsupported(f"it cannot be reproduced outside autograd: {trace.unsupported}")
     output, leaves = _describe_value(trace, inputs, subject.tensors)
     sources = tuple(_source(value, inputs, subject.tensors) for value in trace.call_inputs)
-    return Capture(training, trace, arguments, output, leaves, sources, batch)
+    return Capture(training, trace, arguments, output, leaves, sources, batch, tuple(inputs))
 
 
 def _violation(text: str) -> str:
@@ -164,9 +166,10 @@ def _describe_value(
 
 
 def tensor_guards(capture: Capture, variant: int, subject: Subject) -> tuple[TensorGuard, ...]:
-    """What each tensor argument of the graph must look like."""
+    """What each tensor argument must look like: those of the graph, and inputs that it does not take, for
+    the module may have looked at their shape or type while it was traced."""
     ranges = symbol_ranges(capture)
-    guards = []
+    guards = _untaken_guards(capture, variant, ranges)
     for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
         if source is None:
             continue
@@ -190,6 +193,48 @@ def tensor_guards(capture: Capture, variant: int, subject: Subject) -> tuple[Ten
             )
         )
     return tuple(guards)
+
+
+def _untaken_guards(capture: Capture, variant: int, ranges: dict[str, BatchRange]) -> list[TensorGuard]:
+    """Guards on the inputs that are no arguments of the graph: exactly as in the example, but for a batch
+    size that goes with the others'."""
+    taken = {s.index for s in capture.sources if s is not None and s.kind is SourceKind.INPUT}
+    batch = _batch_extent(capture, ranges)
+    moving = {id(tensor) for tensor in batch_inputs(capture.inputs)} if batch else set()
+    guards = []
+    for index, tensor in enumerate(capture.inputs):
+        if index in taken:
+            continue
+        shape: list[Extent] = list(tensor.shape)
+        if id(tensor) in moving and batch is not None:
+            shape[0] = batch
+        guards.append(
+            TensorGuard(
+                variant=variant,
+                kind=GuardKind.INPUT,
+                index=index,
+                name=_input_name(capture.arguments, index),
+                dtype=str(tensor.dtype).removeprefix("torch."),
+                device=tensor.device.type,
+                shape=tuple(shape),
+                stride=tuple(tensor.stride()),
+                requires_grad=tensor.requires_grad,
+            )
+        )
+    return guards
+
+
+def _batch_extent(capture: Capture, ranges: dict[str, BatchRange]) -> Symbolic | None:
+    """The batch size that moves: the graph's, or any where nothing but what came in is returned."""
+    for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
+        if source is not None and source.kind is SourceKind.INPUT and fake.dim():
+            extent = _extent(fake.shape[0], ranges)
+            if isinstance(extent, Symbolic) and extent.factor == 1 and len(extent.symbols) == 1:
+                return extent
+    through = all(leaf.kind in (OutputKind.INPUT, OutputKind.TENSOR) for leaf in capture.leaves)
+    if capture.batch is not None and capture.trace.forward is None and through:
+        return Symbolic(1, ("batch",), capture.batch.min, capture.batch.max)
+    return None
 
 
 def _input_name(tree: Tree, index: int) -> str:

@@ -112,6 +112,38 @@ def eager_step(
     return values
 
 
+def depends_on_gradients(
+    subject: Subject,
+    arguments: Tree,
+    example: Sequence[Tensor],
+    expected: Values,
+    *,
+    training: bool,
+    device: torch.device,
+) -> bool:
+    """Whether the module gives something else when no gradient is wanted: under ``no_grad``, or for inputs
+    that require none. Puts the initial state back. Raises whatever the module raises."""
+    before = subject.initial_state()
+    subject.module.train(training)
+    for grad in (False, True):
+        torch.manual_seed(SEED)
+        inputs = [tensor.detach().clone() for tensor in fresh_inputs(example, device)]
+        with torch.set_grad_enabled(grad):
+            found = tuple(leaves(subject.module(*unflatten_arguments(arguments, inputs))))
+        subject.restore(before)
+        if len(found) != len(expected.outputs) or not all(map(_alike, found, expected.outputs)):
+            return True
+    return False
+
+
+def _alike(found: Tensor | None, expected: Tensor | None) -> bool:
+    if found is None or expected is None:
+        return found is expected
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return False
+    return torch.allclose(found.detach(), expected, rtol=1e-2, atol=1e-3, equal_nan=True)
+
+
 def write(directory: Path, cases: Sequence[tuple[Case, Values]]) -> None:
     """Write the cases. Raises ``OSError``."""
     tensors: dict[str, Tensor] = {}

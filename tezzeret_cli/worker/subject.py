@@ -15,9 +15,6 @@ from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import Constant, TensorSlot, Tree, TreeKind
 from tezzeret_cli.worker.unsupported import Unsupported
 
-SEED = 0
-"""Every build seeds torch with this before the factory runs, so that a job's initial values repeat."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Subject:

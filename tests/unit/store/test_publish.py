@@ -172,7 +172,7 @@ def test_what_lies_about_in_a_store_never_stops_a_reader(opened, put, tmp_path):
 
 
 def swept(opened, *, keep=(), ours=("dead",)):
-    return sweep(opened, keep=set(keep), ours=lambda run: run in ours)
+    return sweep(opened, keep=set(keep), ended=lambda run: run in ours)
 
 
 def test_dead_runs_are_swept_and_live_ones_are_not(opened):

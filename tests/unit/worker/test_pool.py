@@ -212,6 +212,7 @@ def test_cancelling_ends_everything_that_runs(bench):
 
 def test_a_killed_warm_process_is_replaced(bench):
     bench.run("answers")
+    assert gone(bench.mark, but=1)
     (zygote,) = marked(bench.mark)
     bench.pool.start(bench.task("slow", b"60"))
     os.kill(zygote, signal.SIGKILL)
