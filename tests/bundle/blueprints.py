@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -132,3 +134,80 @@ def overwriting(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 def bad_factory(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     raise RuntimeError("this blueprint refuses to build")
+
+
+class SavesView(nn.Module):
+    """A linear map of sequences: what the backward needs is a view of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x))
+
+
+def saves_view(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return SavesView(), (torch.randn(4, 6, 8),)
+
+
+class LooksAtMask(nn.Module):
+    """Asks an input for its shape and type, and never computes with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.linear(x)
+        if mask.dtype is torch.bool and mask.shape[1] > 4:
+            return y * 2
+        return y * 3
+
+
+def looks_at_mask(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return LooksAtMask(), (torch.randn(3, 4), torch.ones(3, 8, dtype=torch.bool))
+
+
+class TellsWidth(nn.Module):
+    """Returns its input, and a size of it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int]:
+        return x, x.shape[-1]
+
+
+def tells_width(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return TellsWidth(), (torch.randn(3, 4),)
+
+
+class AsksForGradients(nn.Module):
+    """Computes something else when no gradient is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        return y * 2 if torch.is_grad_enabled() else y
+
+
+def asks_for_gradients(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return AsksForGradients(), (torch.randn(3, 4),)
+
+
+class Drawn(nn.Module):
+    """What it computes was drawn when it was built."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order = torch.randperm(8).tolist()
+        self.sign = random.choice([-1.0, 1.0])
+        self.scale = nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.order] * self.scale * self.sign
+
+
+def drawn(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Drawn(), (torch.randn(4, 8),)

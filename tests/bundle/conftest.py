@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ NAMES = (
     "tied_embedding",
     "counter",
     "options",
+    "saves_view",
+    "looks_at_mask",
+    "tells_width",
+    "drawn",
+    "asks_for_gradients",
     "data_dependent",
     "overwriting",
     "bad_factory",
@@ -75,6 +81,7 @@ def eager():
     import torch
 
     def make(name: str):
+        random.seed(0)
         torch.manual_seed(0)
         return getattr(blueprints, name)({})
 

@@ -214,7 +214,7 @@ def test_a_factory_that_is_not_allowed_never_runs(forged):
         forged.load("mlp", allow_factories=[])(torch.randn(4, 15))
 
 
-@pytest.mark.parametrize("name", ["data_dependent", "overwriting"])
+@pytest.mark.parametrize("name", ["data_dependent", "overwriting", "asks_for_gradients"])
 def test_a_fallback_bundle_runs_eager_and_says_why(forged, eager, name):
     module, args = eager(name)
     bundle = forged.load(name)
@@ -224,3 +224,90 @@ def test_a_fallback_bundle_runs_eager_and_says_why(forged, eager, name):
         found = bundle(mine)
     torch.testing.assert_close(found, module(theirs))
     assert bundle.tezzeret.eager_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(3, 3, dtype=torch.bool), "mask has shape"),
+        (torch.ones(3, 8), "mask is torch.float32"),
+        (torch.ones(2, 8, dtype=torch.bool), "another batch size"),
+    ],
+)
+def test_an_input_that_was_only_looked_at_is_guarded_too(forged, eager, mask, message):
+    x = torch.randn(3, 4)
+    with pytest.raises(GuardMissError, match=message):
+        forged.load("looks_at_mask", on_guard_miss="raise")(x, mask)
+    module, _ = eager("looks_at_mask")
+    with pytest.warns(GuardMissWarning):
+        found = forged.load("looks_at_mask")(x, mask)
+    torch.testing.assert_close(found, module(x, mask))
+
+
+def test_a_returned_size_is_that_of_the_input(forged):
+    bundle = forged.load("tells_width")
+    assert bundle(torch.randn(3, 4))[1] == 4
+    with pytest.warns(GuardMissWarning, match="has shape"):
+        assert bundle(torch.randn(3, 9))[1] == 9
+
+
+def test_eager_is_built_as_the_bundle_was(forged):
+    bundle = forged.load("drawn")
+    x = torch.randn(4, 8)
+    expected = bundle(x)
+    torch.manual_seed(1234)
+    with pytest.warns(GuardMissWarning, match="strides"):
+        found = bundle(x.t().contiguous().t())
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda child: child.register_forward_hook(lambda *args: None),
+        lambda child: child.register_forward_pre_hook(lambda *args: None),
+        lambda child: child.register_full_backward_hook(lambda *args: None),
+        lambda child: child.register_full_backward_pre_hook(lambda *args: None),
+        lambda child: torch.nn.utils.parametrizations.weight_norm(child).register_forward_hook(print),
+    ],
+    ids=["forward", "forward pre", "backward", "backward pre", "weight norm and forward"],
+)
+def test_a_hook_inside_that_would_not_run_is_an_error_and_not_ignored(forged, register):
+    bundle = forged.load("mlp")
+    bundle(torch.randn(4, 16))
+    register(bundle.get_submodule("0"))
+    with pytest.raises(EagerUnavailableError, match="has a hook"):
+        bundle(torch.randn(4, 16))
+
+
+def test_a_hook_for_every_module_runs_on_eagers_modules(forged):
+    from torch.nn.modules.module import register_module_forward_hook
+
+    bundle = forged.load("mlp")
+    bundle(torch.randn(4, 16))
+    seen = []
+    handle = register_module_forward_hook(lambda module, *args: seen.append(type(module).__name__))
+    try:
+        with pytest.warns(GuardMissWarning, match="hook"):
+            bundle(torch.randn(4, 16))
+    finally:
+        handle.remove()
+    assert seen == ["Linear", "GELU", "Linear", "Sequential", "BundleModule"]
+
+
+def test_a_replaced_submodule_is_an_error(forged):
+    bundle = forged.load("mlp")
+    bundle.add_module("1", torch.nn.Tanh())
+    with pytest.raises(EagerUnavailableError, match="'1' was replaced"):
+        bundle(torch.randn(4, 16))
+
+
+def test_tracing_is_a_guard_miss(forged, eager):
+    module, (x,) = eager("mlp")
+    bundle = forged.load("mlp")
+    bundle(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(bundle, (x,), check_trace=False)
+    other = torch.randn(8, 16)
+    torch.testing.assert_close(traced(other), module(other))

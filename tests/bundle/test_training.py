@@ -45,7 +45,10 @@ def loss(value: object) -> Tensor:
     )
 
 
-COMPILED = ["mlp", "encoder", "views", "tied_embedding", "counter", "options"]
+COMPILED = [
+    *("mlp", "encoder", "views", "tied_embedding", "counter", "options"),
+    *("saves_view", "looks_at_mask", "tells_width", "drawn"),
+]
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -242,3 +245,50 @@ def test_a_call_without_gradients_saves_nothing_where_that_is_dear(forged, eager
             expected = module(x)
         torch.testing.assert_close(tensors(found), tensors(expected))
     torch.testing.assert_close(dict(bundle.state_dict()), dict(module.state_dict()))
+
+
+@pytest.mark.parametrize("use", [lambda y: y.sum(), lambda y: y.square().sum()], ids=["sum", "square"])
+def test_a_second_derivative_raises_whatever_the_loss(forged, use):
+    bundle = forged.load("mlp", on_guard_miss="raise")
+    x = torch.randn(4, 16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(use(bundle(x)), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated again"):
+        (gradient.square().sum() + bundle(x).mean()).backward()
+
+
+def test_a_graph_of_the_gradient_that_is_not_differentiated_does_no_harm(forged, eager):
+    module, (x,) = eager("mlp")
+    bundle = forged.load("mlp", on_guard_miss="raise")
+    found = torch.autograd.grad(bundle(x).square().sum(), bundle.parameters(), create_graph=True)
+    expected = torch.autograd.grad(module(x).square().sum(), module.parameters())
+    for have, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(have.detach(), want)
+
+
+def test_an_input_whose_view_was_saved_and_that_is_changed_in_place_is_noticed(forged, eager):
+    for block in (eager("saves_view")[0], forged.load("saves_view", on_guard_miss="raise")):
+        h = torch.randn(4, 6, 8, requires_grad=True) * 1
+        y = block(h)
+        h += y
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            h.square().sum().backward()
+
+
+def test_a_lazily_negated_gradient_is_negated(forged, eager):
+    module, (x,) = eager("mlp")
+    bundle = forged.load("mlp", on_guard_miss="raise")
+    for each in (module, bundle):
+        y = each(x)
+        y.backward(torch._neg_view(torch.ones_like(y)))
+    for have, want in zip(bundle.parameters(), module.parameters(), strict=True):
+        torch.testing.assert_close(have.grad, want.grad)
+
+
+def test_a_shallow_copy_has_its_own_mode_and_tensors(forged, eager):
+    module, (x,) = eager("encoder")
+    first = forged.load("encoder", on_guard_miss="raise")
+    first(x)
+    second = copy.copy(first)
+    second._modules = {name: copy.copy(child) for name, child in first._modules.items()}
+    second.eval()
+    torch.testing.assert_close(second(x)["hidden"], module.eval()(x)["hidden"])

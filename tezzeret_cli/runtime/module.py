@@ -268,13 +268,18 @@ class _Layout:
     def __init__(self, module: nn.Module, manifest: Manifest) -> None:
         self._children: list[tuple[dict[str, Any], str, nn.Module]] = []
         self.module = module
+        self._foreign = ""
+        self._slots: list[tuple[dict[str, Any], str]] = []
+        self._aliases: list[tuple[int, int]] = []
         nodes: dict[str, nn.Module] = {"": module}
         for name in manifest.modules:
             parent, _, key = name.rpartition(".")
-            nodes[name] = nodes[parent]._modules[key]  # type: ignore[assignment]
-            self._children.append((nodes[parent]._modules, key, nodes[name]))
-        self._slots: list[tuple[dict[str, Any], str]] = []
-        self._aliases: list[tuple[int, int]] = []
+            child = nodes[parent]._modules.get(key)
+            if not isinstance(child, Node):
+                self._foreign = name
+                return
+            nodes[name] = child
+            self._children.append((nodes[parent]._modules, key, child))
         index = {slot.name: i for i, slot in enumerate(manifest.slots)}
         for i, slot in enumerate(manifest.slots):
             parent, _, key = slot.name.rpartition(".")
@@ -285,6 +290,8 @@ class _Layout:
 
     def tensors(self) -> list[Tensor] | None:
         """The tensor of every slot, or ``None`` when the module was taken apart or hooked inside."""
+        if self._foreign:
+            return None
         for children, key, child in self._children:
             if (
                 children.get(key) is not child
@@ -307,7 +314,9 @@ class _Layout:
 
     def strangers(self) -> str | None:
         """What stands or happens inside the module that the eager module, which only borrows its tensors,
-        would know nothing of."""
+        would know nothing of. (Hooks for every module do run on it.)"""
+        if self._foreign:
+            return f"its submodule {self._foreign!r} was replaced"
         for children, key, child in self._children:
             if children.get(key) is not child:
                 return f"its submodule {key!r} was replaced"
@@ -318,8 +327,6 @@ class _Layout:
                 or child._backward_pre_hooks
             ):
                 return f"its submodule {key!r} has a hook"
-        if self._children and private.module_hooks():
-            return "there are hooks for every module"
         return None
 
     def mode_is(self, training: bool) -> bool:

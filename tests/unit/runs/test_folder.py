@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -160,3 +161,18 @@ def test_a_claim_is_held_by_one_and_free_again_when_released(tmp_path):
     assert second.claim("01" * 32) is not None
     held.release()
     assert second.claim("00" * 32) is not None
+
+
+def test_asking_whether_a_run_lives_makes_nothing_and_keeps_nobody_out(runs, begin):
+    ledger = begin()
+    ledger.close()
+    folder = runs.folder(ledger.run_id)
+    held = os.open(folder / "journal.lock", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    assert runs.unfinished() == [ledger.run_id]
+    os.close(held)
+    again = runs.reopen(ledger.run_id)
+    again.ended({})
+    runs.put_away(again)
+    assert runs._is_live(ledger.run_id)
+    assert lives(runs) == {}
