@@ -92,13 +92,13 @@ def read_identity(root: Path) -> Identity | None:
         identity = msgspec.json.decode(data, type=Identity)
     except msgspec.DecodeError as error:
         raise StoreError(f"{path}: damaged: {error}", advice="restore it, or use another store") from error
-    if not _STORE_ID.fullmatch(identity.store_id):
-        raise StoreError(f"{path}: damaged: no store id", advice="restore it, or use another store")
     if identity.format > STORE_FORMAT:
         raise StoreError(
             f"{root}: the store is of format {identity.format}, this program knows {STORE_FORMAT}",
             advice="use a newer tezzeret",
         )
+    if not _STORE_ID.fullmatch(identity.store_id):
+        raise StoreError(f"{path}: damaged: no store id", advice="restore it, or use another store")
     return identity
 
 
