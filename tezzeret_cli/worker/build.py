@@ -158,10 +158,14 @@ class _Build:
             self._cases.extend(cases)
             self._guard_texts.extend(texts)
             self._notes.extend(f"dynamic batch refused, {text}" for text in refused)
-            if refused and batch is not None:
+            if batch is not None and _smallest(made_guards) > self._wanted(batch):
                 self._compile_single(subject, tree, tensors, variants, guards)
             return
         raise Unsupported("; ".join(refused))
+
+    def _wanted(self, batch: BatchRange) -> int:
+        """The smallest batch that was asked for, whatever rung of the ladder is served."""
+        return self._job.batch.min if self._job.batch else batch.min
 
     def _compile_single(
         self,
@@ -338,6 +342,12 @@ def _batch_ladder(job: Job, tensors: Sequence[Tensor]) -> list[BatchRange | None
     wide = job.batch
     narrow = [BatchRange(2, wide.max)] if wide.min < 2 else []
     return [wide, *narrow, None]
+
+
+def _smallest(guards: Sequence[TensorGuard]) -> int:
+    """The smallest batch that the guards let pass."""
+    moving = [extent.min for guard in guards for extent in guard.shape if isinstance(extent, Symbolic)]
+    return max(moving, default=1)
 
 
 def _batches(tensors: Sequence[Tensor], ranges: Sequence[BatchRange]) -> list[list[Tensor]]:
