@@ -1,4 +1,8 @@
-"""The manifest of a bundle (format 1). ``docs/format/bundle.md`` is its prose."""
+"""The manifest of a bundle (format 1). ``docs/format/bundle.md`` is its prose.
+
+What there are many of is hidden from the garbage collector (``gc=False``; it can hold no cycle): a load that
+made enough objects to set off a full collection would take ten times as long.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class Encoding(enum.StrEnum):
     ZSTD = "zstd"
 
 
-class FileEntry(msgspec.Struct, frozen=True):
+class FileEntry(msgspec.Struct, frozen=True, gc=False):
     """One file of the bundle beside the manifest.
 
     ``sha256`` and ``stored_size`` are of the bytes on disk, so they are checked before anything is
@@ -58,7 +62,7 @@ class Toolchain(msgspec.Struct, frozen=True):
     python: str
 
 
-class Symbolic(msgspec.Struct, frozen=True):
+class Symbolic(msgspec.Struct, frozen=True, gc=False):
     """A size or stride that moves with the batch: ``factor`` times the product of ``symbols``.
 
     ``min`` and ``max`` bound the (single) symbol of a size; they are unused in a stride.
@@ -75,7 +79,7 @@ Extent = int | Symbolic
 Scalar = None | bool | int | float | str
 
 
-class Constant(msgspec.Struct, frozen=True):
+class Constant(msgspec.Struct, frozen=True, gc=False):
     """A Python value with its type, which canonical JSON does not keep (2.0 becomes 2)."""
 
     type: str
@@ -106,7 +110,7 @@ class GuardKind(enum.StrEnum):
     BUFFER = "buffer"
 
 
-class TensorGuard(msgspec.Struct, frozen=True):
+class TensorGuard(msgspec.Struct, frozen=True, gc=False):
     """What one tensor of a variant must look like (an entry of Urza's ``guard_spec``).
 
     ``index`` is the position among the tensor inputs for an input, among the module's parameters and
@@ -139,7 +143,7 @@ class Reason(msgspec.Struct, frozen=True):
     deterministic: bool
 
 
-class TensorSlot(msgspec.Struct, frozen=True):
+class TensorSlot(msgspec.Struct, frozen=True, gc=False):
     """A parameter or buffer of the module under its dotted eager name.
 
     ``alias_of`` names the slot that holds the same tensor (tied weights). A buffer that is not
@@ -161,7 +165,7 @@ class SourceKind(enum.StrEnum):
     TANGENT = "tangent"
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a library's argument comes from: ``index`` into inputs, slots, saved values or tangents."""
 
     kind: SourceKind
@@ -178,7 +182,7 @@ class OutputKind(enum.StrEnum):
     CONSTANT = "constant"
 
 
-class OutputLeaf(msgspec.Struct, frozen=True):
+class OutputLeaf(msgspec.Struct, frozen=True, gc=False):
     """One leaf of the module's return value.
 
     ``computed``: result ``index`` of the forward library. ``input``: the caller's own tensor ``index``
@@ -203,7 +207,7 @@ class TreeKind(enum.StrEnum):
     DICT = "dict"
 
 
-class Tree(msgspec.Struct, frozen=True):
+class Tree(msgspec.Struct, frozen=True, gc=False):
     """The shape of nested arguments or of a return value.
 
     ``leaf`` is a tensor among the arguments, the next ``OutputLeaf`` in a return value. ``constant``
@@ -217,7 +221,7 @@ class Tree(msgspec.Struct, frozen=True):
     constant: Constant | None = None
 
 
-class Graph(msgspec.Struct, frozen=True):
+class Graph(msgspec.Struct, frozen=True, gc=False):
     """One ahead-of-time compiled library and how to call it."""
 
     library: str
@@ -225,7 +229,7 @@ class Graph(msgspec.Struct, frozen=True):
     results: int
 
 
-class Tangent(msgspec.Struct, frozen=True):
+class Tangent(msgspec.Struct, frozen=True, gc=False):
     """The memory layout the backward library expects of the gradient of forward result ``result``.
 
     ``order`` lists the dimensions from the slowest to the fastest moving when the gradient is dense;
@@ -237,7 +241,7 @@ class Tangent(msgspec.Struct, frozen=True):
     stride: tuple[int, ...] | None = None
 
 
-class Variant(msgspec.Struct, frozen=True):
+class Variant(msgspec.Struct, frozen=True, gc=False):
     """One compiled specialisation: a mode and a family of shapes.
 
     ``training`` is ``None`` when the two modes are the same. The forward library's results are first
