@@ -18,7 +18,7 @@ from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import FORMAT
 from tezzeret_cli.model.run import HostFacts
 
-PIPELINE = 3
+PIPELINE = 4
 """Counts changes of the pipeline that change what it makes; part of every key."""
 
 

@@ -12,7 +12,8 @@ class BuildRequest(msgspec.Struct, frozen=True):
     """Compile ``job`` and leave the payload in the existing, empty directory ``staging``.
 
     ``scratch`` is a private directory for the compiler and for the reference values of the proof; it
-    is not published. ``isa`` names the instruction-set level of the libraries. ``compile`` false asks
+    is not published. ``shared`` is the directory of what builds have in common, such as precompiled
+    headers. ``isa`` names the instruction-set level of the libraries. ``compile`` false asks
     only for what an eager fallback bundle needs (initial tensors, and evidence that eager itself runs
     forward and backward).
     """
@@ -20,6 +21,7 @@ class BuildRequest(msgspec.Struct, frozen=True):
     job: Job
     staging: str
     scratch: str
+    shared: str
     isa: str
     compile: bool = True
 

@@ -132,7 +132,14 @@ class Attempt:
 
     def _build_task(self, *, compile: bool) -> Task:
         strategy = self.job.strategy
-        request = BuildRequest(self.job, str(self._staged), str(self._scratch), self._options.isa, compile)
+        request = BuildRequest(
+            job=self.job,
+            staging=str(self._staged),
+            scratch=str(self._scratch),
+            shared=str(self._environments.shared),
+            isa=self._options.isa,
+            compile=compile,
+        )
         return Task(
             id=self.number,
             entry=BUILD,

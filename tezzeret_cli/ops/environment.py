@@ -16,8 +16,8 @@ class Environments:
     """Folders and variables for one run. Each job computes with ``threads`` threads, so that jobs side
     by side do not fight for cores; what it compiles uses as many as the consumer has.
 
-    Compiled headers are shared by all runs with the same torch and target; everything else of a job is
-    in its own scratch folder. Making folders raises ``StoreError``.
+    Compiled headers are shared by all runs with the same torch and target, in ``shared``; everything else
+    of a job is in its own scratch folder. Making folders raises ``StoreError``.
     """
 
     def __init__(
@@ -25,11 +25,11 @@ class Environments:
     ) -> None:
         self._inherited = dict(inherited)
         self._threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        self._shared = cache / "inductor" / f"{facts.torch}-{facts.isa}"
+        self.shared = cache / "inductor" / f"{facts.torch}-{facts.isa}"
         self._scratch = cache / "scratch" / run
         self.cache = cache
         with explained(cache, "cache"):
-            (self._shared / "tmp").mkdir(parents=True, exist_ok=True)
+            (self.shared / "tmp").mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch.mkdir(parents=True)
 
@@ -50,8 +50,8 @@ class Environments:
             inherited
             | self._threads
             | {
-                "TMPDIR": str(self._shared / "tmp"),
-                "TORCHINDUCTOR_CACHE_DIR": str(self._shared / "cache"),
+                "TMPDIR": str(self.shared / "tmp"),
+                "TORCHINDUCTOR_CACHE_DIR": str(self.shared / "cache"),
                 "OPENBLAS_NUM_THREADS": "1",
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",
                 # "Is there a GPU" is asked of NVML: asking CUDA itself would spoil it for every fork.

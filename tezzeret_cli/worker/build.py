@@ -65,6 +65,7 @@ class _Build:
         self._job: Job = request.job
         self._staging = Path(request.staging)
         self._scratch = Path(request.scratch)
+        self._shared = Path(request.shared)
         self._device = torch.device(self._job.device)
         self._stages: dict[str, float] = {}
         self._announce = stage
@@ -206,7 +207,9 @@ class _Build:
             name = f"v{number}"
             for stale in self._scratch.glob(f"{name}.*"):
                 stale.rename(stale.with_name(f"refused-{time.monotonic_ns()}-{stale.name}"))
-            tools = Toolbox(self._staging, self._scratch, self._patch(), self._stage)
+            tools = Toolbox(
+                self._staging, self._scratch, self._shared, self._patch(), self._stage, self._notes.append
+            )
             variant = lower(found, name, mode, tools)
             guards.extend(tensor_guards(found, number, subject))
             variants.append(variant)

@@ -19,6 +19,7 @@ from tezzeret_cli.model.manifest import Graph, OutputKind, OutputLeaf, Source, S
 from tezzeret_cli.worker import private
 from tezzeret_cli.worker.capture import Capture, Specialised
 from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
+from tezzeret_cli.worker.toolchain import Code, CompilerError, Flags, Toolchain
 from tezzeret_cli.worker.unsupported import Unsupported
 
 INFERENCE_SHARE = 4.0
@@ -28,12 +29,15 @@ memory. ``bench/inference.py`` measures what the library of its own gains."""
 
 @dataclasses.dataclass(frozen=True)
 class Toolbox:
-    """Where and how to compile. ``stage`` is told what begins."""
+    """Where and how to compile. ``shared`` keeps what all builds have in common, ``stage`` is told what
+    begins, ``note`` what is worth a line in the manifest."""
 
     staging: Path
     scratch: Path
+    shared: Path
     patch: dict[str, Any]
     stage: Callable[[str], None]
+    note: Callable[[str], None]
 
 
 def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) -> Variant:
@@ -222,6 +226,14 @@ def _compile(
     results = len(_outputs(graph))
     directory = tools.scratch / f"{variant}.{direction}"
     directory.mkdir(parents=True)
+
+    def build(code: Code, flags: Flags) -> Path | None:
+        try:
+            return Toolchain(flags, tools.shared).build(code, directory, "graph")
+        except CompilerError as error:
+            tools.note(f"{variant}.{direction} has AOTInductor's whole container: {error}")
+            return None
+
     files = private.compile_library(
         graph,
         inputs,
@@ -230,6 +242,7 @@ def _compile(
         inference=direction == "inference",
         patch=tools.patch,
         output=directory,
+        build=build,
     )
     library = f"lib/{variant}.{direction}.so"
     _install(files, tools.staging / library)

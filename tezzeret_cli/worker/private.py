@@ -2,13 +2,15 @@
 
 A new torch release means reading this file (and ``runtime/private.py`` for the consumer's side). What
 is relied on: Dynamo hands a graph and fake inputs to a backend; AOTAutograd splits it and leaves its
-alias metadata in the tracing context; ``compile_fx_inner`` in AOT mode writes one library per graph.
+alias metadata in the tracing context; ``compile_fx_inner`` in AOT mode writes C++ for each graph and
+hands it to ``AotCodeCompiler``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,12 +24,15 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._guards import TracingContext
-from torch._inductor import cpu_vec_isa
+from torch._inductor import codecache, cpp_builder, cpu_vec_isa
+from torch._inductor.codecache import AotCodeCompiler
+from torch._inductor.codegen import cpp_wrapper_cpu
 from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.model.manifest import OutputKind
+from tezzeret_cli.worker.toolchain import Code, Flags, with_own_container
 
 shape_config: Any = importlib.import_module("torch.fx.experimental._config")
 
@@ -212,10 +217,13 @@ def compile_library(
     inference: bool,
     patch: dict[str, Any],
     output: Path,
+    build: Callable[[Code, Flags], Path | None],
 ) -> list[Path]:
     """Compile one graph of tensors into a library below ``output``; every file the compiler left.
 
-    ``patch`` goes over inductor's configuration. Raises inductor's errors.
+    ``patch`` goes over inductor's configuration. ``build`` makes the library of a graph that is C++ for
+    the CPU and nothing else; where it answers ``None``, and for all others, inductor's own builder does.
+    Raises inductor's errors and those of ``build``.
     """
     settings = {
         "cpp_wrapper": True,
@@ -229,7 +237,14 @@ def compile_library(
     tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
     oblivious = shape_config.patch(backed_size_oblivious=True)
     threads = _several_threads()
-    with torch._inductor.config.patch(settings), V.set_aot_compilation(True), tracing, oblivious, threads:
+    with (
+        torch._inductor.config.patch(settings),
+        V.set_aot_compilation(True),
+        tracing,
+        oblivious,
+        threads,
+        _libraries_built_by(build),
+    ):
         compiled: Any = compile_fx_inner(
             graph,
             list(fake_inputs),
@@ -240,6 +255,66 @@ def compile_library(
             static_input_idxs=(),
         )
     return [Path(file) for file in compiled.filename if isinstance(file, str)]
+
+
+@contextlib.contextmanager
+def _libraries_built_by(build: Callable[[Code, Flags], Path | None]) -> Iterator[None]:
+    stock = AotCodeCompiler.compile
+
+    def compile_(
+        graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
+    ) -> Any:
+        library = None
+        beside = serialized_extern_kernel_nodes or rest["additional_files"]
+        if rest["device_type"] == "cpu" and not graph.constants and not beside:
+            wrapper = with_own_container(wrapper_code, _STOCK_INCLUDE, _stock_container())
+            if wrapper is not None:
+                library = build(Code(wrapper, kernel_code), _flags())
+        if library is not None:
+            return [str(library)]
+        return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
+
+    vars(codecache)["AotCodeCompiler"] = type("AotCodeCompiler", (), {"compile": staticmethod(compile_)})
+    try:
+        yield
+    finally:
+        vars(codecache)["AotCodeCompiler"] = AotCodeCompiler
+
+
+_STOCK_INCLUDE = "#include <torch/csrc/inductor/aoti_include/cpu.h>"
+
+
+@functools.cache
+def _stock_container() -> str:
+    """The text that inductor copies into every wrapper in AOT mode."""
+    path = Path(cpp_wrapper_cpu.__file__).parent / "aoti_runtime" / "interface.cpp"
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _flags() -> Flags:
+    """The compiler's arguments as inductor's configuration has them now."""
+    half: dict[str, Any] = {
+        "vec_isa": cpu_vec_isa.pick_vec_isa(),
+        "device_type": "cpu",
+        "aot_mode": True,
+        "compile_only": True,
+    }
+    kernels = cpp_builder.CppTorchDeviceOptions(**half)
+    linked = cpp_builder.CppTorchDeviceOptions(**{**half, "compile_only": False})
+    definitions = tuple(f"-D{name.strip()}" for name in kernels.get_definitions())
+    passed = tuple(word for text in kernels.get_passthrough_args() for word in text.split())
+    return Flags(
+        compiler=kernels.get_compiler(),
+        release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
+        includes=tuple(kernels.get_include_dirs()),
+        wrapper=("-O1", *definitions),
+        kernels=(*(f"-{flag}" for flag in kernels.get_cflags()), *definitions, *passed),
+        kernel_header="torch/csrc/inductor/cpp_prefix.h",
+        link=(
+            *(f"-L{path}" for path in linked.get_libraries_dirs()),
+            *(f"-l{library}" for library in linked.get_libraries()),
+        ),
+    )
 
 
 def keep_output_strides(graph: GraphModule) -> None:
