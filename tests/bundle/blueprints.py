@@ -211,3 +211,38 @@ class Drawn(nn.Module):
 
 def drawn(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return Drawn(), (torch.randn(4, 8),)
+
+
+class Switches(nn.Module):
+    """Does more in ``train()`` than set the flag, and never looks at the flag."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4))
+        self.scale = 1.0
+
+    def train(self, mode: bool = True) -> Switches:
+        self.scale = 1.0 if mode else 3.0
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x * self.weight) * self.scale
+
+
+def switches(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Switches(), (torch.randn(3, 4),)
+
+
+class Constant(nn.Module):
+    """Its graphs hold a tensor of their own, which AOTInductor's container keeps for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ torch.tensor([[1.0, -2.0], [0.5, 3.0], [2.0, 1.0], [0.0, 1.5]]) * self.weight[:2]
+
+
+def constant(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Constant(), (torch.randn(3, 4),)

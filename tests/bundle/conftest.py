@@ -23,6 +23,8 @@ NAMES = (
     "looks_at_mask",
     "tells_width",
     "drawn",
+    "switches",
+    "constant",
     "asks_for_gradients",
     "data_dependent",
     "overwriting",

@@ -224,24 +224,21 @@ class _Build:
     def _captures(
         self, subject: Subject, tree: Tree, tensors: Sequence[Tensor], batch: BatchRange | None
     ) -> list[tuple[bool | None, Capture]]:
+        """What is to be compiled, with the mode it is for; ``None`` stands for both modes."""
         self._stage("capture")
         before = subject.initial_state()
-        try:
-            train, evaluate = (
-                capture(
-                    subject,
-                    tree,
-                    tensors,
-                    training=training,
-                    backward=True,
-                    batch=batch,
-                    device=self._device,
-                )
-                for training in (True, False)
+
+        def captured(training: bool) -> Capture:
+            return capture(
+                subject, tree, tensors, training=training, backward=True, batch=batch, device=self._device
             )
+
+        try:
+            train = captured(True)
+            evaluate = captured(False) if train.reads_mode or subject.switches_itself else train
         finally:
             subject.restore(before)
-        if _same(train, evaluate):
+        if evaluate is train or _same(train, evaluate):
             return [(None, train)]
         return [(True, train), (False, evaluate)]
 

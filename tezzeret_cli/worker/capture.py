@@ -58,6 +58,11 @@ class Capture:
         graphs = (self.trace.forward, self.trace.backward)
         return "\n".join(graph.code for graph in graphs if graph is not None)
 
+    @property
+    def reads_mode(self) -> bool:
+        """Whether the code that ran asked for a ``training`` flag: Dynamo guards what was read."""
+        return any("training" in guard for guard in self.trace.guards)
+
 
 def capture(
     subject: Subject,

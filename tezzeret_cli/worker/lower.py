@@ -229,7 +229,7 @@ def _compile(
 
     def build(code: Code, flags: Flags) -> Path | None:
         try:
-            return Toolchain(flags, tools.shared).build(code, directory, "graph")
+            return Toolchain(flags, tools.shared).build(code, directory)
         except CompilerError as error:
             tools.note(f"{variant}.{direction} has AOTInductor's whole container: {error}")
             return None

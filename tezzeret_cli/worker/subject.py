@@ -30,6 +30,14 @@ class Subject:
         """The dotted names of all submodules, parents first."""
         return tuple(name for name, _ in self.module.named_modules(remove_duplicate=False) if name)
 
+    @property
+    def switches_itself(self) -> bool:
+        """Whether ``train()`` and ``eval()`` do more than set the flag."""
+        return any(
+            type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
+            for module in self.module.modules()
+        )
+
     @classmethod
     def of(cls, module: nn.Module) -> Subject:
         slots, tensors = [], []

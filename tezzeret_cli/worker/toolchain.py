@@ -2,7 +2,7 @@
 
 Inductor's own builder compiles AOTInductor's whole container into every library; this one puts
 ``native/library.h`` in its place. Headers are precompiled once for all jobs with the same compiler,
-flags and torch.
+flags and torch, and what was compiled once is not compiled again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-LIBRARY_HEADER = Path(__file__).parent / "native" / "library.h"
+_NATIVE = Path(__file__).parent / "native"
+LIBRARY_HEADER = _NATIVE / "library.h"
 
-_CODE = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-w")
-_LINK = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,--as-needed", "-Wl,--build-id=none", "-Wl,-z,relro")
+_COMPILE = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-w")
+_LINK = (
+    "-shared",
+    "-s",
+    "-Wl,--gc-sections",
+    "-Wl,--as-needed",
+    "-Wl,--build-id=none",
+    f"-Wl,--version-script={_NATIVE / 'exports.map'}",
+)
 
 
 class CompilerError(Exception):
@@ -42,10 +50,10 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """How to compile for one torch release and one instruction set.
+    """How to compile with one compiler, for one torch release and one instruction set.
 
     ``release`` names the torch that the headers in ``includes`` belong to. ``wrapper`` and ``kernels``
-    are the compiler's arguments for the two halves of a source, ``link`` the libraries.
+    are the compiler's arguments for the two halves of the code, ``link`` names the libraries.
     """
 
     compiler: str
@@ -58,59 +66,68 @@ class Flags:
 
 
 class Toolchain:
-    """Compiles with ``flags``; ``shared`` keeps what jobs have in common."""
+    """Compiles with ``flags``. ``shared`` keeps what builds have in common: precompiled headers, and
+    objects by what they were compiled from. The same code gives the same bytes."""
 
     def __init__(self, flags: Flags, shared: Path) -> None:
         self._flags = flags
         self._shared = shared
 
-    def build(self, code: Code, folder: Path, name: str) -> Path:
-        """The library ``folder/name.so``. Raises ``CompilerError``."""
+    def build(self, code: Code, folder: Path) -> Path:
+        """The library of ``code``, in ``folder``. Raises ``CompilerError``."""
         flags = self._flags
-        halves = [
-            self._object(code.wrapper, f'#include "{LIBRARY_HEADER}"\n', flags.wrapper, folder, f"{name}.wrapper"),
+        objects = (
+            self._object(code.wrapper, f'#include "{LIBRARY_HEADER}"\n', flags.wrapper, folder / "wrapper.cpp"),
             self._object(
-                code.kernels, f"#include <{flags.kernel_header}>\n", flags.kernels, folder, f"{name}.kernels"
+                code.kernels, f"#include <{flags.kernel_header}>\n", flags.kernels, folder / "kernels.cpp"
             ),
-        ]
-        library = folder / f"{name}.so"
-        self._run([flags.compiler, *_LINK, "-o", str(library), *map(str, halves), *flags.link])
+        )
+        library = folder / "graph.so"
+        self._run([flags.compiler, *_LINK, "-o", str(library), *map(str, objects), *flags.link], folder)
         return library
 
-    def _object(self, text: str, header: str, options: Sequence[str], folder: Path, name: str) -> Path:
-        source = folder / f"{name}.cpp"
-        source.write_text(text, encoding="utf-8")
-        target = source.with_suffix(".o")
-        command = [self._flags.compiler, *_CODE, *options, *(f"-I{path}" for path in self._flags.includes)]
-        precompiled = self._precompiled(header, command)
-        self._run([*command, "-include", str(precompiled), "-c", str(source), "-o", str(target)])
+    def _object(self, text: str, header: str, options: Sequence[str], source: Path) -> Path:
+        flags = self._flags
+        command = [flags.compiler, *_COMPILE, *options]
+        for path in flags.includes:
+            command += (f"-I{path}", f"-fmacro-prefix-map={path}/=")
+        key = _digest(flags.release, *command, header, LIBRARY_HEADER.read_text("utf-8"))
+        target = self._shared / "objects" / f"{_digest(key, text)}.o"
+        if not target.exists():
+            source.write_text(text, encoding="utf-8")
+            precompiled = self._precompiled(header, key, command)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            arguments = ("-include", str(precompiled), "-c", source.name)
+            self._made([*command, *arguments], target, source.parent)
         return target
 
-    def _precompiled(self, text: str, command: Sequence[str]) -> Path:
-        """A header file with ``text`` that has its precompiled form beside it.
-
-        Only a whole one is ever visible under its name; whoever comes second waits.
-        """
-        local = LIBRARY_HEADER.read_bytes()
-        factors = "\0".join((self._flags.release, *command, text)).encode()
-        key = hashlib.sha256(factors + local).hexdigest()[:32]
+    def _precompiled(self, text: str, key: str, command: Sequence[str]) -> Path:
+        """A header file with ``text`` that has its precompiled form beside it; who comes second waits."""
         folder = self._shared / "headers"
-        folder.mkdir(parents=True, exist_ok=True)
         header = folder / f"{key}.h"
         compiled = folder / f"{key}.h.gch"
-        if compiled.exists():
-            return header
-        with _locked(folder / f"{key}.lock"):
-            if not compiled.exists():
-                header.write_text(text, encoding="utf-8")
-                partial = folder / f"{key}.{os.getpid()}.partial"
-                self._run([*command, "-x", "c++-header", str(header), "-o", str(partial)])
-                partial.replace(compiled)
+        if not compiled.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder / f"{key}.lock"):
+                if not compiled.exists():
+                    header.write_text(text, encoding="utf-8")
+                    self._made([*command, "-x", "c++-header", header.name], compiled, folder)
         return header
 
+    def _made(self, command: Sequence[str], target: Path, folder: Path) -> None:
+        """Run ``command`` in ``folder``; its result is never seen half done."""
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        try:
+            self._run([*command, "-o", str(partial)], folder)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
     @staticmethod
-    def _run(command: Sequence[str]) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    def _run(command: Sequence[str], folder: Path) -> None:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode:
             raise CompilerError(done.stderr or f"{command[0]} ended with {done.returncode}")
 
@@ -125,6 +142,10 @@ def with_own_container(wrapper: str, stock_include: str, stock_container: str) -
     text = wrapper.replace(stock_container, "").replace(stock_include, "")
     text = re.sub(r"^AOTI_NOINLINE static void check_input_\d+\(.*?^\}\n", "", text, flags=re.M | re.S)
     return re.sub(r"^\s*check_input_\d+\(input_handles\);\n", "", text, flags=re.M)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,83 @@
+"""The libraries of a bundle: small, the same bytes each time, compiled once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import ROOT, Command
+
+COUNTING_COMPILER = """#!/bin/sh
+case " $* " in *" -c "*) echo "$*" >> {log} ;; esac
+exec g++ "$@"
+"""
+
+
+def libraries(bundle: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((bundle / "lib").iterdir())}
+
+
+def exported(library: Path) -> set[str]:
+    listed = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", "--format=posix", str(library)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return {line.split()[0] for line in listed.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("name", ["mlp", "encoder", "tied_embedding"])
+def test_a_library_is_small_and_exports_the_interface_alone(forged, name):
+    for library in (forged.path(name) / "lib").iterdir():
+        assert library.stat().st_size < 100_000
+        names = exported(library)
+        assert "AOTInductorModelContainerCreateWithDevice" in names
+        assert all(symbol.startswith("AOTInductor") for symbol in names)
+    notes = json.loads((forged.path(name) / "manifest.json").read_text())["notes"]
+    assert not [note for note in notes if "container" in note]
+
+
+def test_a_graph_with_a_tensor_of_its_own_has_aotinductors_container(forged):
+    sizes = [library.stat().st_size for library in (forged.path("constant") / "lib").iterdir()]
+    assert max(sizes) > 200_000
+
+
+@pytest.fixture
+def compile_mlp(tmp_path: Path, tezzeret: Command):
+    """Compile ``mlp`` into a new store; the bundle, and how often the compiler compiled."""
+    log = tmp_path / "compiled.log"
+    compiler = tmp_path / "counting-g++"
+    compiler.write_text(COUNTING_COMPILER.format(log=log))
+    compiler.chmod(0o755)
+    (tmp_path / "d.json").write_text('{"blueprint_id": "T", "name": "mlp"}')
+    (tmp_path / "p.toml").write_text('[[blueprint]]\nmatch = "mlp"\nfactory = "tests.bundle.blueprints:mlp"\n')
+
+    def run(store: str, cache: str) -> tuple[Path, int]:
+        log.write_text("")
+        paths = ("--store", str(tmp_path / store), "--profile", str(tmp_path / "p.toml"))
+        done = tezzeret.run(
+            "compile",
+            str(tmp_path / "d.json"),
+            *paths,
+            "--json",
+            env={"CXX": str(compiler), "XDG_CACHE_HOME": str(tmp_path / cache)},
+            cwd=ROOT,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        bundle = tmp_path / store / json.loads(done.stdout)["jobs"][0]["bundle"]
+        return bundle, len(log.read_text().splitlines())
+
+    return run
+
+
+def test_the_same_code_gives_the_same_bytes_and_is_compiled_once(compile_mlp):
+    first, compiled = compile_mlp("first", "cache")
+    again, compiled_again = compile_mlp("again", "cache")
+    elsewhere, compiled_elsewhere = compile_mlp("elsewhere", "other-cache")
+    assert (compiled, compiled_again, compiled_elsewhere) == (4, 0, 4)
+    assert libraries(first) == libraries(again) == libraries(elsewhere)
