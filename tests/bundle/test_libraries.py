@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import ROOT, Command
+
+TORCH = tuple(int(part) for part in importlib.metadata.version("torch").split(".")[:2])
 
 COUNTING_COMPILER = """#!/bin/sh
 case " $* " in *" -c "*) echo "$*" >> {log} ;; esac
@@ -75,6 +78,9 @@ def compile_mlp(tmp_path: Path, tezzeret: Command):
     return run
 
 
+@pytest.mark.skipif(
+    TORCH < (2, 13), reason="older releases name arrays of sizes by identity, differently in each run"
+)
 def test_the_same_code_gives_the_same_bytes_and_is_compiled_once(compile_mlp):
     first, compiled = compile_mlp("first", "cache")
     again, compiled_again = compile_mlp("again", "cache")

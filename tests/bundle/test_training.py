@@ -233,7 +233,8 @@ def test_a_call_without_gradients_saves_nothing_where_that_is_dear(forged, eager
     """The encoder's dropout and activation leave masks, so its calls without gradients have a library of
     their own; a plain map's do not."""
     bundle = forged.load("encoder", on_guard_miss="raise")
-    assert [variant.inference is not None for variant in bundle.tezzeret.manifest.variants] == [True, True]
+    train = next(variant for variant in bundle.tezzeret.manifest.variants if variant.training)
+    assert train.inference is not None
     module, (x,) = eager("encoder")
     for training in (True, False):
         bundle.train(training)

@@ -54,6 +54,8 @@ class Environments:
                 "TORCHINDUCTOR_CACHE_DIR": str(self.shared / "cache"),
                 "OPENBLAS_NUM_THREADS": "1",
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",
+                # Sets of names in one order: the same graph gives the same code.
+                "PYTHONHASHSEED": "0",
                 # "Is there a GPU" is asked of NVML: asking CUDA itself would spoil it for every fork.
                 "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
             }

@@ -37,7 +37,7 @@
 namespace torch::aot_inductor {
 
 using DeviceStreamType = void*;
-using ConstantMap = std::unordered_map<std::string, MaybeOwningAtenTensorHandle>;
+struct ConstantMap; // none is ever made
 
 class AOTInductorModelKernelsBase {
  public:
