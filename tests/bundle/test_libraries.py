@@ -57,7 +57,9 @@ def compile_mlp(tmp_path: Path, tezzeret: Command):
     compiler.write_text(COUNTING_COMPILER.format(log=log))
     compiler.chmod(0o755)
     (tmp_path / "d.json").write_text('{"blueprint_id": "T", "name": "mlp"}')
-    (tmp_path / "p.toml").write_text('[[blueprint]]\nmatch = "mlp"\nfactory = "tests.bundle.blueprints:mlp"\n')
+    (tmp_path / "p.toml").write_text(
+        '[[blueprint]]\nmatch = "mlp"\nfactory = "tests.bundle.blueprints:mlp"\n'
+    )
 
     def run(store: str, cache: str) -> tuple[Path, int]:
         log.write_text("")

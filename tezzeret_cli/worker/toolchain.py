@@ -77,7 +77,9 @@ class Toolchain:
         """The library of ``code``, in ``folder``. Raises ``CompilerError``."""
         flags = self._flags
         objects = (
-            self._object(code.wrapper, f'#include "{LIBRARY_HEADER}"\n', flags.wrapper, folder / "wrapper.cpp"),
+            self._object(
+                code.wrapper, f'#include "{LIBRARY_HEADER}"\n', flags.wrapper, folder / "wrapper.cpp"
+            ),
             self._object(
                 code.kernels, f"#include <{flags.kernel_header}>\n", flags.kernels, folder / "kernels.cpp"
             ),
