@@ -9,7 +9,7 @@ STORE ?= .store
 .PHONY: demo test clean
 
 demo: $(VENV)/installed
-	@$(BIN)/tezzeret compile --store $(STORE) || { code=$$?; [ $$code -eq 3 ] \
+	@$(BIN)/tezzeret compile --store $(STORE) --approvals fixtures/approvals.toml || { code=$$?; [ $$code -eq 3 ] \
 	  && echo "done; some blueprints ship as eager fallbacks, the table says why"; }
 	$(BIN)/python examples/train_from_bundle.py $(STORE) BP023
 

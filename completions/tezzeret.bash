@@ -30,6 +30,8 @@ _tezzeret() {
             'tezzeret|resume') at='tezzeret resume' count=0 ;;
             'tezzeret compile|--store') option=$word ;;
             'tezzeret compile|--strategy') option=$word ;;
+            'tezzeret compile|--approve') option=$word ;;
+            'tezzeret compile|--approvals') option=$word ;;
             'tezzeret compile|--select') option=$word ;;
             'tezzeret compile|--tier') option=$word ;;
             'tezzeret compile|--stage') option=$word ;;
@@ -56,7 +58,8 @@ _tezzeret() {
         [[ $current == = ]] && current=''
         case "$at|$option" in
             'tezzeret compile|--store') _tezzeret_paths -d "$current" ;;
-            'tezzeret compile|--strategy') _tezzeret_offer "$current" standard ;;
+            'tezzeret compile|--strategy') _tezzeret_offer "$current" aggressive standard fast emergency auto ;;
+            'tezzeret compile|--approvals') _tezzeret_paths -f "$current" ;;
             'tezzeret compile|--tier') _tezzeret_offer "$current" unspecified safe experimental high-risk ;;
             'tezzeret compile|--profile') _tezzeret_paths -f "$current" ;;
             'tezzeret compile|--device') _tezzeret_offer "$current" cpu cuda ;;
@@ -69,7 +72,7 @@ _tezzeret() {
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
             tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
-            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
             'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --json --quiet -q --verbose -v --help -h ;;
         esac
     else

@@ -20,7 +20,7 @@ function __tezzeret_at
             case 'tezzeret|resume'
                 set at 'tezzeret resume'
                 set count 0
-            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state'
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state'
                 set skip 1
             case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon'
                 set skip 1
@@ -41,7 +41,11 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l show-completion -d 'Show
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l help -s h -d 'Show this message and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\' \'*\'' -F
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strategy -f -a '\'standard\'' -r -d 'How hard to compile. [default: standard]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strategy -f -a '\'aggressive\' \'standard\' \'fast\' \'emergency\' \'auto\'' -r -d 'How hard to compile: standard, fast, emergency, aggressive, or auto. [default: standard]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l allow-aggressive -d 'Allow the aggressive strategy.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l conservative -d 'One job at a time, the fast strategy, longer timeouts.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l approve -f -r -d 'Approve blueprints that need it, by id or name; repeatable.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l approvals -F -r -d 'File (TOML) with the blueprints that are approved.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l select -f -r -d 'Only blueprints whose id or name matches; repeatable.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l tier -f -a '\'unspecified\' \'safe\' \'experimental\' \'high-risk\'' -r -d 'Only blueprints of this tier.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l stage -f -r -d 'Only blueprints of this stage.'

@@ -153,6 +153,10 @@ class TargetMismatchError(BundleError):
     """The bundle was built for another machine, device or torch than this process has."""
 
 
+class QuarantinedError(BundleError):
+    """The bundle is marked as one that nobody should get unasked."""
+
+
 class NoBundleError(BundleError):
     """No bundle in the store fits the request and this process."""
 

@@ -65,7 +65,17 @@ def key_factors(job: Job, facts: HostFacts) -> dict[str, str]:
     batch = f"{job.batch.min}..{job.batch.max}" if job.batch else "fixed"
     shapes = "; ".join(" ".join("x".join(map(str, s)) for s in example.shapes) for example in job.examples)
     strategy = job.strategy
-    flags = _digest([strategy.inductor, strategy.dynamic])[:16]
+    flags = _digest(
+        [
+            strategy.inductor,
+            strategy.dynamic,
+            strategy.wrapper,
+            strategy.kernels,
+            strategy.examples,
+            strategy.extras,
+            strategy.cpu_only,
+        ]
+    )[:16]
     descriptor = msgspec.structs.replace(job.descriptor, description="")
     factory = job.factory
     return {

@@ -20,6 +20,9 @@ from tezzeret_cli.errors import SettingsError
 PREFIX = "TEZZERET_"
 CONFIG_VARIABLE = "TEZZERET_CONFIG"
 
+LEAST_MEMORY = 1 << 30
+"""Bytes: importing torch and compiling the smallest graph take several hundred MiB."""
+
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 
@@ -59,6 +62,45 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_ttl_s: Annotated[float, Meta(description="Seconds after which a run that died is abandoned.")] = (
         7 * 86400.0
     )
+    allow_aggressive: Annotated[bool, Meta(description="Allow the aggressive strategy.")] = False
+    conservative: Annotated[
+        bool, Meta(description="One job at a time, the fast strategy, longer timeouts.")
+    ] = False
+    approvals: Annotated[
+        str | None, Meta(description="File (TOML) that approves blueprints which need approval.")
+    ] = None
+    aggressive_timeout_s: Annotated[
+        float | None, Meta(description="Seconds for an aggressive build; by default 960.")
+    ] = None
+    standard_timeout_s: Annotated[
+        float | None, Meta(description="Seconds for a standard build; by default 250.")
+    ] = None
+    fast_timeout_s: Annotated[float | None, Meta(description="Seconds for a fast build; by default 65.")] = (
+        None
+    )
+    emergency_timeout_s: Annotated[
+        float | None, Meta(description="Seconds for an emergency build; by default 10.")
+    ] = None
+    aggressive_memory: Annotated[
+        int | None, Meta(description="Memory for an aggressive build; by default 16GiB.")
+    ] = None
+    standard_memory: Annotated[
+        int | None, Meta(description="Memory for a standard build; by default 8GiB.")
+    ] = None
+    fast_memory: Annotated[int | None, Meta(description="Memory for a fast build; by default 4GiB.")] = None
+    emergency_memory: Annotated[
+        int | None, Meta(description="Memory for an emergency build; by default 2GiB.")
+    ] = None
+    memory_failures: Annotated[int, Meta(description="Failures in a row that open the memory breaker.")] = 3
+    memory_cooldown_s: Annotated[
+        float, Meta(description="Seconds until the memory breaker is half open.")
+    ] = 30.0
+    gpu_failures: Annotated[int, Meta(description="Failures in a row that open the gpu breaker.")] = 5
+    gpu_cooldown_s: Annotated[float, Meta(description="Seconds until the gpu breaker is half open.")] = 60.0
+    timeout_failures: Annotated[int, Meta(description="Failures in a row that open the timeout breaker.")] = 2
+    timeout_cooldown_s: Annotated[
+        float, Meta(description="Seconds until the timeout breaker is half open.")
+    ] = 300.0
 
 
 def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -130,19 +172,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _convert(name: str, value: Any, where: str) -> Any:
     if value == "":
         raise SettingsError(f"{where}: it is empty", advice="give a value, or leave it out")
-    if name == "memory" and isinstance(value, str):
-        return parse_size(value, where)
-    kinds = {
-        "jobs": int,
-        "prewarm_repeat": int,
-        "memory": int,
-        "timeout_s": float,
-        "proof_timeout_s": float,
-        "eager_timeout_s": float,
-        "run_ttl_s": float,
-        "state_on_network": bool,
-    }
-    kind: type[Any] = kinds.get(name, str)
+    sizes = name.endswith("memory")
+    if sizes and isinstance(value, str):
+        value = parse_size(value, where)
+    kind: type[Any] = str
+    if name.endswith("_s"):
+        kind = float
+    elif sizes or name.endswith("_failures") or name in ("jobs", "prewarm_repeat"):
+        kind = int
+    elif name in ("state_on_network", "allow_aggressive", "conservative"):
+        kind = bool
     try:
         converted: Any = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
@@ -151,7 +190,12 @@ def _convert(name: str, value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {converted} is negative", advice="give 1 or more, or 0 for automatic")
     if kind is float and not converted > 0:
         raise SettingsError(f"{where}: {converted:g} is not a time to wait", advice="give seconds above 0")
-    if name in ("prewarm_repeat", "memory") and converted < 1:
+    if sizes and converted < LEAST_MEMORY:
+        raise SettingsError(
+            f"{where}: {converted >> 20} MiB is less than a build needs",
+            advice=f"give {LEAST_MEMORY >> 20} MiB or more",
+        )
+    if (name == "prewarm_repeat" or name.endswith("_failures")) and converted < 1:
         raise SettingsError(f"{where}: {converted} is too small", advice="give 1 or more")
     return converted
 

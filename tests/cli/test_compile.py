@@ -18,7 +18,7 @@ from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import NoBundleError
 
 CHOSEN = ("BP001", "BP005", "BP006", "BP013", "BP017", "BP020", "BP036", "BP045", "BP047")
-SELECT = [part for name in CHOSEN for part in ("--select", name)]
+SELECT = ["--approve", "*", *(part for name in CHOSEN for part in ("--select", name))]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.faults.power_cuts import machine
 from tests.support.command import COMMAND
 
 # One that compiles in seconds, and the two stressors that are seconds too.
-SELECT = [part for name in ("BP001", "BP047", "BP049") for part in ("--select", name)]
+SELECT = ["--approve", "*", *(part for name in ("BP001", "BP047", "BP049") for part in ("--select", name))]
 STATUSES = {"BP001": "compiled", "BP047": "fallback", "BP049": "fallback"}
 
 
@@ -90,7 +90,9 @@ def test_an_interrupted_run_is_resumed_too(tezzeret, store):
 
 
 def test_a_live_run_is_listed_and_left_alone(tezzeret, store):
-    running = tezzeret.start("compile", "--store", str(store), "-vv", "--select", "BP046")
+    running = tezzeret.start(
+        "compile", "--store", str(store), "-vv", "--select", "BP046", "--approve", "BP046"
+    )
     for line in running.stderr:
         if b"job 0: eager" in line:
             break
@@ -256,7 +258,7 @@ def lost_in_the_middle(tezzeret, store, lose) -> str:
 def test_a_read_only_store_is_a_clear_error_and_nothing_is_on_record(tezzeret, mounted):
     assert tezzeret.run("compile", "--store", str(mounted), "--select", "BP001", timeout=300).returncode == 0
     subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
-    done = tezzeret.run("compile", "--store", str(mounted), "--select", "BP047")
+    done = tezzeret.run("compile", "--store", str(mounted), "--select", "BP047", "--approve", "BP047")
     assert done.returncode == 2
     assert "Read-only file system; remount it writable, or give another --store" in done.stderr
     assert "nothing to resume" in tezzeret.run("resume", "--store", str(mounted)).stderr

@@ -13,10 +13,10 @@ LAYERS = (
     ("cli",),
     ("ops",),
     ("telemetry", "worker"),
-    ("runtime", "store", "runs"),
+    ("runtime", "store", "runs", "health", "host"),
     ("wal",),
     ("plan", "keys"),
-    ("profile", "settings", "strategies"),
+    ("approvals", "profile", "settings", "strategies"),
     ("inputs",),
     ("blueprints", "leyline", "bundle"),
     ("isa",),
@@ -27,7 +27,7 @@ LAYERS = (
 
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
-CHILD = ("build", "capture", "lower", "private", "prove", "reference", "subject", "symbols")
+CHILD = ("build", "capture", "lower", "private", "prove", "reference", "shapes", "subject", "symbols")
 TORCH_HOMES = ("blueprints", "runtime", *(f"worker/{name}.py" for name in CHILD))
 
 

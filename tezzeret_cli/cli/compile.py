@@ -28,7 +28,7 @@ Paths = Annotated[
 def _strategies() -> list[str]:
     from tezzeret_cli.strategies import STRATEGIES
 
-    return list(STRATEGIES)
+    return [*STRATEGIES, "auto"]
 
 
 def _tiers() -> list[str]:
@@ -53,8 +53,24 @@ def compile_command(
     strategy: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="How hard to compile. [default: standard]", autocompletion=_strategies
+            metavar="NAME",
+            help="How hard to compile: standard, fast, emergency, aggressive, or auto. [default: standard]",
+            autocompletion=_strategies,
         ),
+    ] = None,
+    allow_aggressive: Annotated[
+        bool | None, typer.Option("--allow-aggressive", help="Allow the aggressive strategy.")
+    ] = None,
+    conservative: Annotated[
+        bool | None,
+        typer.Option("--conservative", help="One job at a time, the fast strategy, longer timeouts."),
+    ] = None,
+    approve: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Approve blueprints that need it, by id or name; repeatable."),
+    ] = None,
+    approvals: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File (TOML) with the blueprints that are approved.")
     ] = None,
     select: Annotated[
         list[str] | None,
@@ -128,6 +144,9 @@ def compile_command(
         settings={
             "store": store,
             "strategy": strategy,
+            "allow_aggressive": allow_aggressive,
+            "conservative": conservative,
+            "approvals": approvals,
             "profile": profile,
             "device": device,
             "isa": isa,
@@ -141,6 +160,7 @@ def compile_command(
         tier=tier,
         stage=stage,
         parameters=tuple(param or ()),
+        approve=tuple(approve or ()),
         force=force,
         resume=resume,
         dry_run=dry_run,

@@ -6,24 +6,27 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import tezzeret_cli
+from tezzeret_cli.approvals import missing, read_approvals
 from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.observers import make_observer
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.errors import InputError, Interrupted
+from tezzeret_cli.host.memory import read_memory
 from tezzeret_cli.inputs import Selection, read_descriptors, select
 from tezzeret_cli.keys import host_facts, with_key
 from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.model.events import Notice, Observer
-from tezzeret_cli.model.job import BatchRange, Job
+from tezzeret_cli.model.health import BreakerRule
+from tezzeret_cli.model.job import BatchRange, Job, Strategy
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.run import CompileOptions, HostFacts, RunPlan
 from tezzeret_cli.ops.compile import compile_blueprints, plan_only
@@ -33,8 +36,10 @@ from tezzeret_cli.plan import Wishes, make_plan
 from tezzeret_cli.profile import Profile, read_profile, unused_rules
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
+from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import open_store, read_identity
-from tezzeret_cli.strategies import STRATEGIES
+from tezzeret_cli.strategies import AUTO, configured
+from tezzeret_cli.strategies.choose import choose
 from tezzeret_cli.worker.pool import WorkerPool
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -49,6 +54,7 @@ class Flags(msgspec.Struct, frozen=True):
     tier: str | None
     stage: int | None
     parameters: tuple[str, ...]
+    approve: tuple[str, ...]
     force: bool
     resume: bool
     dry_run: bool
@@ -82,10 +88,18 @@ def run(flags: Flags) -> int:
             eager_timeout_s=settings.eager_timeout_s,
             repeat=settings.prewarm_repeat,
             cache=settings.cache,
+            ladder=tuple(strategies(settings).values()),
+            conservative=settings.conservative,
+            breakers=(
+                BreakerRule("memory", settings.memory_failures, settings.memory_cooldown_s),
+                BreakerRule("gpu", settings.gpu_failures, settings.gpu_cooldown_s),
+                BreakerRule("timeout", settings.timeout_failures, settings.timeout_cooldown_s),
+            ),
         ),
         jobs=tuple(jobs),
         strict=flags.strict,
         created=time.time(),
+        skipped=_skipped(jobs, flags, settings),
     )
     resumed: list[tuple[Report, bool]] = []
     with stopping() as stop, observer:
@@ -129,8 +143,9 @@ def _jobs(flags: Flags, settings: Settings, facts: HostFacts, observer: Observer
     profile = read_profile(Path(settings.profile)) if settings.profile else Profile()
     for match in unused_rules(profile, descriptors):
         observer.on_event(Notice("info", f"{settings.profile}: match {match!r} fits no selected blueprint"))
+    known = strategies(settings)
     wishes = Wishes(
-        strategies=STRATEGIES,
+        strategies=known | {AUTO: msgspec.structs.replace(known["standard"], name=AUTO)},
         strategy=settings.strategy,
         device=settings.device,
         parameters=flags.parameters,
@@ -138,10 +153,56 @@ def _jobs(flags: Flags, settings: Settings, facts: HostFacts, observer: Observer
         memory=settings.memory,
     )
     jobs = make_plan(descriptors, profile, wishes, Resolver().resolve, _default_batch)
+    if any(job.strategy.name == AUTO for job in jobs):
+        jobs = _chosen(jobs, known, settings)
     for job in jobs:
+        if job.strategy.opt_in and not settings.allow_aggressive:
+            raise InputError(
+                f"--strategy {job.strategy.name}: not allowed for {job.blueprint_id}",
+                advice="add --allow-aggressive",
+            )
         if not _DEVICE.fullmatch(job.device):
             raise InputError(f"--device {job.device}: unknown device", advice="use cpu, cuda or cuda:N")
     return [with_key(job, facts) for job in jobs]
+
+
+def _chosen(jobs: Sequence[Job], known: Mapping[str, Strategy], settings: Settings) -> tuple[Job, ...]:
+    """``jobs`` with a strategy chosen for each that leaves it to us."""
+    catalogue = Catalogue(Path(store_of(settings)), {job.blueprint_id for job in jobs})
+    free = read_memory().available
+    made = []
+    for job in jobs:
+        if job.strategy.name == AUTO:
+            earlier = catalogue.newest(job.blueprint_id)
+            strategy, reason = choose(job, known, earlier, free, allow_aggressive=settings.allow_aggressive)
+            job = msgspec.structs.replace(job, strategy=strategy, strategy_reason=reason)
+        made.append(job)
+    return tuple(made)
+
+
+def _skipped(jobs: Sequence[Job], flags: Flags, settings: Settings) -> dict[int, str]:
+    """Why jobs are left out, by number: they lack approval."""
+    approved = [*flags.approve, *(read_approvals(Path(settings.approvals)) if settings.approvals else ())]
+    reasons = {number: missing(job.descriptor, approved) for number, job in enumerate(jobs)}
+    return {number: reason for number, reason in reasons.items() if reason is not None}
+
+
+def strategies(settings: Settings) -> dict[str, Strategy]:
+    """The strategies with the budgets of the settings."""
+    return configured(
+        {
+            "aggressive": settings.aggressive_timeout_s,
+            "standard": settings.standard_timeout_s,
+            "fast": settings.fast_timeout_s,
+            "emergency": settings.emergency_timeout_s,
+        },
+        {
+            "aggressive": settings.aggressive_memory,
+            "standard": settings.standard_memory,
+            "fast": settings.fast_memory,
+            "emergency": settings.emergency_memory,
+        },
+    )
 
 
 def _default_batch(descriptor: Descriptor) -> BatchRange:

@@ -18,7 +18,7 @@ from tezzeret_cli.keys import host_facts
 from tezzeret_cli.model.events import Observer
 from tezzeret_cli.model.report import Report, exit_code
 from tezzeret_cli.model.run import HostFacts, RunPlan
-from tezzeret_cli.ops.execute import Forge, make_report, without_bundle
+from tezzeret_cli.ops.execute import Forge, make_report, skipped_reports, without_bundle
 from tezzeret_cli.ops.resume import resume_run
 from tezzeret_cli.ops.unfinished import Life, RunSummary, abandon, summaries
 from tezzeret_cli.runs.folder import Runs
@@ -156,7 +156,7 @@ def _would(state: Any) -> Report:
         number: state.finished.get(number) or without_bundle(job, "would be done", "dry_run")
         for number, job in enumerate(plan.jobs)
     }
-    return make_report(plan, reports, "resume")
+    return make_report(plan, reports | skipped_reports(plan), "resume")
 
 
 def _merged(reports: Sequence[Report]) -> Report:

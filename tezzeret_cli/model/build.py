@@ -15,7 +15,7 @@ class BuildRequest(msgspec.Struct, frozen=True):
     is not published. ``shared`` is the directory of what builds have in common, such as precompiled
     headers. ``isa`` names the instruction-set level of the libraries. ``compile`` false asks
     only for what an eager fallback bundle needs (initial tensors, and evidence that eager itself runs
-    forward and backward).
+    forward and backward). ``gpu_share`` is the part of a GPU's memory that it may have.
     """
 
     job: Job
@@ -24,11 +24,13 @@ class BuildRequest(msgspec.Struct, frozen=True):
     shared: str
     isa: str
     compile: bool = True
+    gpu_share: float = 1.0
 
 
 class BuildResult(msgspec.Struct, frozen=True, tag="built"):
     """What the build made. ``reason`` is set when it ends as a fallback (eager itself ran).
 
+    ``quarantine`` says why it must not be used unasked; ``compiler_ms`` is processor time of compilers.
     ``payload`` are the files in the staging directory, relative; the forge adds the manifest.
     """
 
@@ -42,6 +44,8 @@ class BuildResult(msgspec.Struct, frozen=True, tag="built"):
     torch: str = ""
     reason: Reason | None = None
     notes: tuple[str, ...] = ()
+    quarantine: str | None = None
+    compiler_ms: float = 0.0
     stages_ms: dict[str, float] = {}
 
 

@@ -37,6 +37,12 @@ class JobFinished(msgspec.Struct, frozen=True, tag=True):
     report: JobReport
 
 
+class ModeEntered(msgspec.Struct, frozen=True, tag=True):
+    """Conservative mode was entered, or goes on for other ``reasons``; with none it was left."""
+
+    reasons: tuple[str, ...]
+
+
 class Notice(msgspec.Struct, frozen=True, tag=True):
     """One line for the person; ``level`` is ``info``, ``warning`` or ``debug``."""
 
@@ -48,7 +54,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
     report: Report
 
 
-Event = RunStarted | JobStarted | JobStage | JobFinished | Notice | RunFinished
+Event = RunStarted | JobStarted | JobStage | JobFinished | ModeEntered | Notice | RunFinished
 
 
 class Observer(Protocol):

@@ -11,12 +11,24 @@ class Strategy(msgspec.Struct, frozen=True):
     """A compile strategy as data: compiler flags and budget.
 
     ``inductor`` is a flat patch of inductor's configuration (dotted names), ``dynamic`` asks for a
-    dynamic batch dimension where the module allows one.
+    dynamic batch dimension where the module allows one. ``wrapper`` and ``kernels`` are the C++
+    compiler's optimisation levels. ``examples`` limits how many sets of representative shapes are
+    compiled. ``extras`` asks for libraries beyond the pair for training (calls without gradients, a
+    batch of one). Without ``precompile`` no header is precompiled for the first job's sake. ``cpu_only``
+    overrules the device that was asked for; ``opt_in`` needs to be allowed.
     """
 
     name: str
+    summary: str = ""
     inductor: dict[str, str | int | float | bool | None] = {}
     dynamic: bool = True
+    wrapper: str = "O1"
+    kernels: str = "O3"
+    examples: int | None = None
+    extras: bool = True
+    precompile: bool = True
+    cpu_only: bool = False
+    opt_in: bool = False
     timeout_s: float = 250.0
     memory_bytes: int = 8 << 30
 
@@ -52,7 +64,8 @@ class Job(msgspec.Struct, frozen=True):
     """One bundle to make.
 
     ``batch`` is ``None`` when a dynamic batch is not wanted. ``examples`` is empty when the factory's
-    own example inputs are to be used. ``dtype`` is ``None`` for the factory's own. ``key`` and
+    own example inputs are to be used. ``strategy_reason`` says why it is this strategy, where it was not
+    simply asked for. ``dtype`` is ``None`` for the factory's own. ``key`` and
     ``key_factors`` are filled by ``keys``: the key is the sha256 over the factors.
     """
 
@@ -60,6 +73,7 @@ class Job(msgspec.Struct, frozen=True):
     parameters: dict[str, float]
     factory: Factory
     strategy: Strategy
+    strategy_reason: str | None = None
     device: str = "cpu"
     dtype: str | None = None
     examples: tuple[Example, ...] = ()

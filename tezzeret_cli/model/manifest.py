@@ -283,6 +283,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """Everything a consumer needs to know of a bundle before it opens any other file.
 
     ``run`` is the id of the run that published it, in the journal of the host where that run was.
+    ``quarantine`` says why nobody gets the bundle who does not ask for it. ``compiler_ms`` is the processor
+    time of compilers, within ``compile_ms``.
     """
 
     format: int
@@ -316,3 +318,5 @@ class Manifest(msgspec.Struct, frozen=True):
     signature: str | None = None
     notes: tuple[str, ...] = ()
     run: str | None = None
+    quarantine: str | None = None
+    compiler_ms: float = 0.0

@@ -40,9 +40,11 @@ class JobBegan(msgspec.Struct, frozen=True, tag="job_began"):
 
 
 class JobRetried(msgspec.Struct, frozen=True, tag="job_retried"):
-    """The job goes on in another way because of ``reason``: here, as an eager fallback."""
+    """The job goes on with another ``strategy`` because of ``reason``, or as an eager fallback where there
+    is none."""
 
     reason: Reason
+    strategy: str | None = None
 
 
 class JobStaged(msgspec.Struct, frozen=True, tag="job_staged"):

@@ -21,7 +21,9 @@ class JobReport(msgspec.Struct, frozen=True, omit_defaults=False):
     """One job's end. ``bundle`` is the store-relative directory; ``reason`` is one line for people.
 
     ``eager_fallback`` repeats the bundle's own flag, so a cached fallback is seen too.
-    ``quarantine_only`` jobs do not count towards the exit code (except with ``--strict``).
+    ``strategy`` is the one that the job ended with, ``strategy_reason`` says why another one than was asked
+    for began, or how ``auto`` chose. ``quarantine_only`` jobs do not count towards the exit code (except
+    with ``--strict``).
     """
 
     blueprint_id: str
@@ -38,11 +40,13 @@ class JobReport(msgspec.Struct, frozen=True, omit_defaults=False):
     prewarm_p50_ms: float | None = None
     prewarm_p95_ms: float | None = None
     notes: tuple[str, ...] = ()
+    strategy_reason: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
     """The whole run. ``run`` is its id in the journal, ``None`` when there was nothing to do;
-    ``recovered`` says, a line each, what was taken over from a run that died."""
+    ``recovered`` says, a line each, what was taken over from a run that died. ``conservative`` are the
+    reasons why the run was in that mode, at least for a time; ``breakers`` are their phases at its end."""
 
     schema: int
     command: str
@@ -51,6 +55,8 @@ class Report(msgspec.Struct, frozen=True):
     interrupted: bool = False
     run: str | None = None
     recovered: tuple[str, ...] = ()
+    conservative: tuple[str, ...] = ()
+    breakers: dict[str, str] = {}
 
 
 def exit_code(report: Report, *, strict: bool = False) -> ExitCode:

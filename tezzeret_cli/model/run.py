@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.health import BreakerRule
+from tezzeret_cli.model.job import Job, Strategy
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -18,7 +19,8 @@ class HostFacts(msgspec.Struct, frozen=True):
 
 class CompileOptions(msgspec.Struct, frozen=True):
     """``workers`` 0 lets cores and memory decide. ``force`` compiles what is already done. Times in
-    seconds; ``repeat`` counts the timed steps of a proof; ``cache`` is a folder."""
+    seconds; ``repeat`` counts the timed steps of a proof; ``cache`` is a folder. ``ladder`` are the
+    strategies with their budgets, dearest first. ``conservative`` asks for that mode from the start."""
 
     workers: int = 0
     force: bool = False
@@ -26,11 +28,15 @@ class CompileOptions(msgspec.Struct, frozen=True):
     eager_timeout_s: float = 30.0
     repeat: int = 20
     cache: str = ""
+    ladder: tuple[Strategy, ...] = ()
+    conservative: bool = False
+    breakers: tuple[BreakerRule, ...] = ()
 
 
 class RunPlan(msgspec.Struct, frozen=True):
     """What one run does. ``jobs`` are all of them, in order; ``directory`` is where it was started, for
-    modules that are found there; ``strict`` belongs to its exit code. ``created`` is seconds since 1970."""
+    modules that are found there; ``strict`` belongs to its exit code. ``created`` is seconds since 1970.
+    ``skipped`` gives, by number, why a job is not to be done."""
 
     command: str
     tool: str
@@ -42,3 +48,4 @@ class RunPlan(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...]
     strict: bool = False
     created: float = 0.0
+    skipped: dict[int, str] = {}

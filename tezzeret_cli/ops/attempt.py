@@ -1,7 +1,8 @@
 """One job's way from request to published bundle, as a small state machine over worker endings.
 
 It decides; ``job_loop`` starts the tasks it asks for. The order is: build, prove, publish. Whatever
-goes wrong with the compiled bundle leads to a fallback bundle, if eager itself runs.
+goes wrong with the compiled bundle leads to the next strategy of the ladder, where one can help, and
+in the end to a fallback bundle, if eager itself runs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import datetime
 import platform
 import shutil
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -26,10 +26,11 @@ from tezzeret_cli.model.build import (
     ProofResult,
     WorkerReply,
 )
-from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.job import Job, Strategy
 from tezzeret_cli.model.manifest import FORMAT, Manifest, Reason, Toolchain
 from tezzeret_cli.model.records import JobStaged
 from tezzeret_cli.model.report import JobReport, Status
+from tezzeret_cli.ops.endings import answer, last_line
 from tezzeret_cli.ops.environment import Environments
 from tezzeret_cli.runs.claims import Claim
 from tezzeret_cli.runs.ledger import JobLedger
@@ -37,17 +38,8 @@ from tezzeret_cli.store.layout import Store, explained, probe
 from tezzeret_cli.store.publish import publish, write_manifest
 from tezzeret_cli.store.seal import seal_files
 from tezzeret_cli.store.staging import Staging
-from tezzeret_cli.worker.task import (
-    Cancelled,
-    Crashed,
-    Ending,
-    Limits,
-    OutOfMemory,
-    Raised,
-    Returned,
-    Task,
-    TimedOut,
-)
+from tezzeret_cli.strategies.ladder import next_rung
+from tezzeret_cli.worker.task import Cancelled, Crashed, Ending, Limits, Task
 
 BUILD = "tezzeret_cli.worker.build:build"
 PROVE = "tezzeret_cli.worker.prove:prove"
@@ -61,17 +53,29 @@ EAGER_STAGES = ("construct", "eager")
 
 class AttemptOptions(msgspec.Struct, frozen=True):
     """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it,
-    ``isa`` the level that libraries are built for."""
+    ``isa`` the level that libraries are built for, ``ladder`` the strategies, dearest first,
+    ``gpu_share`` the part of a GPU's memory that a build may have."""
 
     proof_timeout_s: float
     eager_timeout_s: float
     repeat: int
     compiler: str
     isa: str
+    ladder: tuple[Strategy, ...] = ()
+    gpu_share: float = 1.0
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What went wrong with one strategy, for the breakers. ``device`` is where it was to run."""
+
+    kind: str
+    message: str
+    device: str
 
 
 class Attempt:
     """``task`` is what to run next, until ``report`` says how the job ended or ``was_lost`` that it did not.
+    ``failures`` are what its strategies came to, oldest first.
 
     Methods raise ``JournalError`` when what happened cannot be put on record, and ``StoreError``.
     """
@@ -93,6 +97,9 @@ class Attempt:
         self.report: JobReport | None = None
         self.was_lost = False
         self.stage = ""
+        self.failures: list[Failure] = []
+        self._strategy = job.strategy
+        self._notes: list[str] = []
         self._store = store
         self._environments = environments
         self._options = options
@@ -131,14 +138,17 @@ class Attempt:
         self._claim.release()
 
     def _build_task(self, *, compile: bool) -> Task:
-        strategy = self.job.strategy
+        strategy = self._strategy
         request = BuildRequest(
-            job=self.job,
+            job=msgspec.structs.replace(
+                self.job, strategy=strategy, device="cpu" if strategy.cpu_only else self.job.device
+            ),
             staging=str(self._staged),
             scratch=str(self._scratch),
             shared=str(self._environments.shared),
             isa=self._options.isa,
             compile=compile,
+            gpu_share=self._options.gpu_share,
         )
         return Task(
             id=self.number,
@@ -160,7 +170,7 @@ class Attempt:
             id=self.number,
             entry=PROVE,
             payload=msgspec.msgpack.encode(request),
-            limits=Limits(self._options.proof_timeout_s, self.job.strategy.memory_bytes),
+            limits=Limits(self._options.proof_timeout_s, self._strategy.memory_bytes),
             workdir=str(self._scratch),
             log=str(self._log),
             fresh=True,
@@ -174,8 +184,8 @@ class Attempt:
             self._finish(Status.FAILED, reply.reason.kind, self._both(reply.reason.message))
         elif isinstance(reply, BuildResult):
             self._result = reply
-            if self._reason is None and reply.reason is not None:
-                self._give_up_compiling(reply.reason)
+            if self._reason is None and reply.reason is not None and self._next_rung(reply.reason):
+                return
             self._stage(reply, self._reason)
         else:
             reason = reply if isinstance(reply, Reason) else Reason("internal", "an unexpected answer", False)
@@ -184,25 +194,38 @@ class Attempt:
                 self._finish(Status.FAILED, reason.kind, self._both(f"eager itself: {reason.message}"))
             elif self._reason is not None:
                 self._finish(Status.FAILED, reason.kind, self._both(reason.message))
-            else:
-                self._give_up_compiling(reason)
+            elif not self._next_rung(reason):
                 self._clear_staged()
                 self.task = self._build_task(compile=False)
 
     def _reply(self, ending: Ending) -> WorkerReply | Reason:
         """The worker's answer, or why there is none; a crash with the last thing it said."""
-        reply = _reply(ending)
-        if isinstance(ending, Crashed) and isinstance(reply, Reason) and (said := _last_line(self._log)):
+        reply = answer(ending)
+        if isinstance(ending, Crashed) and isinstance(reply, Reason) and (said := last_line(self._log)):
             return Reason(reply.kind, f"{reply.message}: {said}", reply.deterministic)
         return reply
 
     def _both(self, message: str) -> str:
         return f"{self._reason.message}; {message}" if self._reason else message
 
-    def _give_up_compiling(self, reason: Reason) -> None:
+    def _next_rung(self, reason: Reason) -> bool:
+        """Go on with the next strategy that may get past ``reason``; where there is none, the bundle will
+        be a fallback for that reason."""
         self._blame_the_disk(reason)
-        self._reason = reason
-        self._ledger.retried(reason)
+        failed = self._strategy
+        device = "cpu" if failed.cpu_only else self.job.device
+        self.failures.append(Failure(reason.kind, reason.message, device))
+        rung = next_rung(failed, reason, self.job.device, self._options.ladder)
+        self._ledger.retried(reason, rung.name if rung else None)
+        if rung is None:
+            self._reason = reason
+            return False
+        self._notes.append(f"{failed.name}: {reason.message}; made by {rung.name}")
+        self._strategy = rung
+        self._result = self._draft = None
+        self._clear_staged()
+        self.task = self._build_task(compile=True)
+        return True
 
     def _blame_the_disk(self, reason: Reason) -> None:
         """Raise ``StoreError`` when the failure may be the disk's: the job would end otherwise elsewhere."""
@@ -255,7 +278,7 @@ class Attempt:
                 python=platform.python_version(),
             ),
             target=result.target,
-            compile_strategy=self.job.strategy.name,
+            compile_strategy=self._strategy.name,
             eager_fallback=reason is not None,
             reason=reason,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
@@ -268,8 +291,10 @@ class Attempt:
             files=files,
             compile_ms=round(self._compile_ms, 3),
             tags=self.job.tags,
-            notes=result.notes,
+            notes=(*self._notes, *result.notes),
             run=self._run,
+            quarantine=result.quarantine,
+            compiler_ms=round(result.compiler_ms, 3),
         )
         write_manifest(self._staged, self._draft)
         self.task = self._proof_task()
@@ -286,9 +311,10 @@ class Attempt:
                 self._finish(Status.FAILED, failure.kind, self._both(f"its bundle: {failure.message}"))
             else:
                 kind = f"proof_{failure.kind}" if not isinstance(reply, ProofResult) else failure.kind
+                result = self._result
                 message = f"the proof failed: {failure.message}"
-                self._give_up_compiling(Reason(kind, message, failure.deterministic))
-                self._stage(self._result, self._reason)
+                if not self._next_rung(Reason(kind, message, failure.deterministic)):
+                    self._stage(result, self._reason)
             return
         assert isinstance(reply, ProofResult)
         timing = None if self._draft.eager_fallback else reply.timing
@@ -329,7 +355,7 @@ class Attempt:
             name=job.descriptor.name,
             version=manifest.version if manifest else None,
             status=status,
-            strategy=job.strategy.name,
+            strategy=self._strategy.name,
             duration_ms=round((time.monotonic() - self._started) * 1e3, 3),
             eager_fallback=manifest.eager_fallback if manifest else False,
             reason=message,
@@ -338,44 +364,6 @@ class Attempt:
             quarantine_only=job.descriptor.quarantine_only,
             prewarm_p50_ms=timing.p50_ms if timing else None,
             prewarm_p95_ms=timing.p95_ms if timing else None,
-            notes=manifest.notes if manifest else (),
+            notes=manifest.notes if manifest else tuple(self._notes),
+            strategy_reason=job.strategy_reason,
         )
-
-
-def _reply(ending: Ending) -> WorkerReply | Reason:
-    """The worker's answer, or why there is none."""
-    match ending:
-        case Returned(result):
-            try:
-                reply: WorkerReply = msgspec.msgpack.decode(result, type=WorkerReply)
-                return reply
-            except msgspec.MsgspecError as error:
-                return Reason("internal", f"the worker's answer does not decode: {error}", False)
-        case Raised(kind, message, _):
-            return Reason("internal", f"the worker raised {kind}: {_line(message)}", False)
-        case Crashed(signal=number, status=status):
-            how = f"signal {number}" if number is not None else f"exit status {status}"
-            lost = number is None and status is None
-            text = "the worker ended without an answer" if lost else f"the worker crashed ({how})"
-            return Reason("crash", text, False)
-        case TimedOut(after_s):
-            return Reason("timeout", f"not done after {after_s:g} s", False)
-        case OutOfMemory(peak, limit):
-            return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
-        case Cancelled():
-            return Reason("interrupted", "interrupted", False)
-
-
-def _last_line(log: Path) -> str:
-    """The last line of a worker's output that is not blank; empty when there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return ""
-    return next((_line(line) for line in reversed(lines) if line.strip()), "")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]

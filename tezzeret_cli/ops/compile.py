@@ -11,7 +11,14 @@ from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import Manifest
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.run import RunPlan
-from tezzeret_cli.ops.execute import Forge, cached_report, execute, make_report, without_bundle
+from tezzeret_cli.ops.execute import (
+    Forge,
+    cached_report,
+    execute,
+    make_report,
+    skipped_reports,
+    without_bundle,
+)
 from tezzeret_cli.ops.unfinished import refuse_unfinished
 from tezzeret_cli.store.catalogue import Catalogue
 
@@ -26,6 +33,7 @@ def compile_blueprints(plan: RunPlan, forge: Forge, *, explained: bool = False) 
     refuse_unfinished(forge.runs, plan.store)
     done = _done(plan, forge.store.root, forge.observer, explained)
     reports = {number: cached_report(plan.jobs[number], *found) for number, found in done.items()}
+    reports |= skipped_reports(plan)
     if len(reports) == len(plan.jobs):
         return _show(plan, make_report(plan, reports, plan.command), forge.observer)
     return execute(forge, forge.runs.begin(plan), plan, reports, command=plan.command)
@@ -39,7 +47,7 @@ def plan_only(plan: RunPlan, root: Path, observer: Observer, *, explained: bool 
         if number in done
         else without_bundle(job, "would be compiled", "dry_run")
         for number, job in enumerate(plan.jobs)
-    }
+    } | skipped_reports(plan)
     return _show(plan, make_report(plan, reports, plan.command), observer)
 
 
@@ -66,7 +74,7 @@ def _done(
         found = None if force else catalogue.done(job.blueprint_id, job.key)
         if found is not None:
             done[number] = found
-        if explained:
+        if explained and number not in plan.skipped:
             observer.on_event(Notice("info", _explain(job, catalogue, number in done, force)))
     return done
 

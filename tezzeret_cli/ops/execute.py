@@ -10,6 +10,9 @@ from pathlib import Path
 import msgspec
 
 from tezzeret_cli.bundle.scan import Published
+from tezzeret_cli.health.record import HealthRecords
+from tezzeret_cli.host.memory import read_memory, usable_cores
+from tezzeret_cli.keys import with_key
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import Manifest
@@ -17,6 +20,7 @@ from tezzeret_cli.model.report import JobReport, Report, Status
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.ops.attempt import Attempt, AttemptOptions
 from tezzeret_cli.ops.environment import Environments
+from tezzeret_cli.ops.governor import Governor
 from tezzeret_cli.ops.job_loop import JobLoop
 from tezzeret_cli.runs.claims import Claims
 from tezzeret_cli.runs.folder import Runs
@@ -44,6 +48,15 @@ class Forge(msgspec.Struct, frozen=True):
     on_start: OnStart = lambda loop: None
 
 
+class Ran(msgspec.Struct, frozen=True):
+    """What came of a run's pending jobs. ``conservative`` are the reasons there were for that mode."""
+
+    reports: dict[int, JobReport]
+    stopped: bool
+    conservative: Sequence[str] = ()
+    breakers: Mapping[str, str] = {}
+
+
 def execute(
     forge: Forge,
     ledger: Ledger,
@@ -64,9 +77,14 @@ def execute(
     for number, job_report in finished.items():
         forge.observer.on_event(JobFinished(number, job_report))
     try:
-        made, stopped = _run(forge, ledger, plan, pending, workers)
-        reports = {**finished, **made}
-        report = make_report(plan, reports, command, stopped=stopped, run=ledger.run_id, recovered=recovered)
+        ran = _run(forge, ledger, plan, pending, workers)
+        reports = {**finished, **ran.reports}
+        report = make_report(
+            plan, reports, command, stopped=ran.stopped, run=ledger.run_id, recovered=recovered
+        )
+        report = msgspec.structs.replace(
+            report, conservative=tuple(ran.conservative), breakers=dict(ran.breakers)
+        )
         if len(reports) == len(plan.jobs):
             ledger.ended(report.counts)
             forge.runs.put_away(ledger)
@@ -78,14 +96,14 @@ def execute(
 
 def _run(
     forge: Forge, ledger: Ledger, plan: RunPlan, pending: Sequence[tuple[int, Job]], workers: int
-) -> tuple[dict[int, JobReport], bool]:
+) -> Ran:
     for name in sweep(forge.store, keep=forge.runs.all_open(), ended=forge.runs.ended):
         forge.observer.on_event(Notice("debug", f"removed the staging folder of a dead run: {name}"))
     options = plan.options
     staging = Staging(forge.store, ledger.run_id)
     if not pending:
         staging.close()
-        return {}, False
+        return Ran({}, False)
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     cache = Path(options.cache)
     environments = Environments(forge.environment, cache, ledger.run_id, plan.facts, threads)
@@ -95,11 +113,16 @@ def _run(
         repeat=options.repeat,
         compiler=plan.facts.compiler,
         isa=plan.facts.isa,
+        ladder=options.ladder,
     )
     claims = Claims(forge.runs.claims)
+    governor = Governor(HealthRecords(forge.runs.root, options.breakers), options, forge.observer)
 
     def start(number: int, job: Job) -> Attempt | JobReport | None:
         """The attempt to run, the report when another run has done the job, ``None`` while one does it."""
+        job = governor.adjusted(job)
+        if job.strategy.name != plan.jobs[number].strategy.name:
+            job = with_key(job, plan.facts)
         claim = claims.claim(job.key)
         if claim is None:
             return None
@@ -113,7 +136,7 @@ def _run(
                     forge.store,
                     staging,
                     environments,
-                    attempt_options,
+                    msgspec.structs.replace(attempt_options, gpu_share=governor.gpu_share),
                     ledger.run_id,
                     part,
                     claim,
@@ -128,9 +151,9 @@ def _run(
 
     runner = forge.make_runner(PRELOAD, environments.zygote())
     try:
-        loop = JobLoop(runner, start, workers, forge.observer)
+        loop = JobLoop(runner, start, workers, forge.observer, governor)
         forge.on_start(loop)
-        return loop.run(pending), loop.stopped
+        return Ran(loop.run(pending), loop.stopped, governor.seen, governor.breakers)
     finally:
         runner.close()
         staging.close()
@@ -141,11 +164,8 @@ def count_workers(pending: Sequence[tuple[int, Job]], wanted: int) -> int:
     """How many of the jobs to run at once: as asked, else as many as cores and free memory allow."""
     if wanted > 0 or not pending:
         return min(wanted, len(pending))
-    import psutil
-
     budget = max(job.strategy.memory_bytes for _, job in pending)
-    free = psutil.virtual_memory().available
-    return min(len(pending), automatic_workers(len(os.sched_getaffinity(0)), free, budget))
+    return min(len(pending), automatic_workers(usable_cores(), read_memory().available, budget))
 
 
 def automatic_workers(cores: int, available_bytes: int, budget_bytes: int) -> int:
@@ -202,7 +222,16 @@ def cached_report(job: Job, item: Published, manifest: Manifest) -> JobReport:
         prewarm_p50_ms=timing.p50_ms if timing else None,
         prewarm_p95_ms=timing.p95_ms if timing else None,
         notes=manifest.notes,
+        strategy_reason=job.strategy_reason,
     )
+
+
+def skipped_reports(plan: RunPlan) -> dict[int, JobReport]:
+    """The reports of the jobs that are not to be done, by number."""
+    return {
+        number: without_bundle(plan.jobs[number], reason, "needs_approval")
+        for number, reason in plan.skipped.items()
+    }
 
 
 def without_bundle(job: Job, reason: str, kind: str) -> JobReport:

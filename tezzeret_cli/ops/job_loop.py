@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from tezzeret_cli.model.events import JobFinished, JobStage, JobStarted, Notice, Observer
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport
-from tezzeret_cli.ops.attempt import Attempt
+from tezzeret_cli.ops.attempt import Attempt, Failure
 from tezzeret_cli.worker.task import Runner, TaskEnded, TaskStage
 
 POLL_S = 0.25
 
 Start = Callable[[int, Job], Attempt | JobReport | None]
+
+
+class Admission(Protocol):
+    """Says what may start beside what is running, and is told how it ended."""
+
+    def tick(self) -> None: ...
+
+    def may_start(self, number: int, job: Job, running: Sequence[Job]) -> bool: ...
+
+    def ended(self, job: Job, report: JobReport, failures: Sequence[Failure]) -> None: ...
 
 
 class JobLoop:
@@ -23,11 +34,14 @@ class JobLoop:
     run is doing it: then it is asked again later.
     """
 
-    def __init__(self, runner: Runner, start: Start, workers: int, observer: Observer) -> None:
+    def __init__(
+        self, runner: Runner, start: Start, workers: int, observer: Observer, admission: Admission
+    ) -> None:
         self._runner = runner
         self._start = start
         self._workers = workers
         self._observer = observer
+        self._admission = admission
         self._running: dict[int, Attempt] = {}
         self._waiting: list[tuple[int, Job]] = []
         self._elsewhere: set[int] = set()
@@ -47,6 +61,7 @@ class JobLoop:
                 if self.stopped and not cancelled:
                     cancelled = True
                     self._runner.cancel()
+                self._admission.tick()
                 if not cancelled:
                     self._fill(reports)
                 if not self._running:
@@ -67,7 +82,12 @@ class JobLoop:
     def _fill(self, reports: dict[int, JobReport]) -> None:
         postponed = []
         while self._waiting and len(self._running) < self._workers:
-            number, job = self._waiting.pop(0)
+            number, job = self._waiting[0]
+            if not self._admission.may_start(
+                number, job, [attempt.job for attempt in self._running.values()]
+            ):
+                break
+            self._waiting.pop(0)
             started = self._start(number, job)
             if started is None:
                 postponed.append((number, job))
@@ -78,9 +98,8 @@ class JobLoop:
                 self._observer.on_event(JobFinished(number, started))
                 continue
             self._running[number] = started
-            self._observer.on_event(
-                JobStarted(number, job.blueprint_id, job.descriptor.name, job.strategy.name)
-            )
+            strategy = started.job.strategy.name
+            self._observer.on_event(JobStarted(number, job.blueprint_id, job.descriptor.name, strategy))
             self._runner.start(started.task)
         self._waiting = postponed + self._waiting
 
@@ -102,5 +121,6 @@ class JobLoop:
         del self._running[event.task]
         attempt.close()
         if attempt.report is not None:
+            self._admission.ended(attempt.job, attempt.report, attempt.failures)
             reports[event.task] = attempt.report
             self._observer.on_event(JobFinished(event.task, attempt.report))

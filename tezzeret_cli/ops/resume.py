@@ -15,7 +15,7 @@ from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.records import JobStaged
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.run import HostFacts, RunPlan
-from tezzeret_cli.ops.execute import Forge, execute
+from tezzeret_cli.ops.execute import Forge, execute, skipped_reports
 from tezzeret_cli.runs.ledger import JobLedger, Ledger
 from tezzeret_cli.runs.state import RunState
 from tezzeret_cli.store.layout import Store, explained
@@ -45,13 +45,14 @@ def resume_run(
         raise
     for line in recovered:
         forge.observer.on_event(Notice("info", f"recovered: {line}"))
-    return execute(forge, ledger, plan, ledger.state.finished, command=command, recovered=recovered)
+    finished = {**ledger.state.finished, **skipped_reports(plan)}
+    return execute(forge, ledger, plan, finished, command=command, recovered=recovered)
 
 
 def to_do(state: RunState) -> list[Job]:
     """The jobs of a run that did not end yet."""
     assert state.plan is not None
-    return [job for number, job in enumerate(state.plan.jobs) if number not in state.done]
+    return list(state.left.values())
 
 
 def refuse_changed(run_id: str, state: RunState, plan: RunPlan, facts: HostFacts) -> None:

@@ -63,7 +63,7 @@ def _summary(run: str, state: RunState, live: bool) -> RunSummary:
         created=when.isoformat(timespec="seconds"),
         jobs=len(plan.jobs),
         done=len(state.done),
-        left=tuple(job.blueprint_id for number, job in enumerate(plan.jobs) if number not in state.done),
+        left=tuple(job.blueprint_id for job in state.left.values()),
     )
 
 

@@ -39,8 +39,8 @@ class JobLedger:
         self._ledger = ledger
         self._txn = txn
 
-    def retried(self, reason: Reason) -> None:
-        self._ledger.write(self._txn, JobRetried(reason))
+    def retried(self, reason: Reason, strategy: str | None) -> None:
+        self._ledger.write(self._txn, JobRetried(reason, strategy))
 
     def staged(self, staged: JobStaged) -> None:
         self._ledger.write(self._txn, staged)

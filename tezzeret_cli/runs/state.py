@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.records import (
     JobBegan,
     JobEnded,
@@ -50,6 +51,14 @@ class RunState(msgspec.Struct):
     def finished(self) -> dict[int, JobReport]:
         """The reports of the jobs that ended, by number."""
         return {number: done.report for number, done in self.done.items()}
+
+    @property
+    def left(self) -> dict[int, Job]:
+        """The jobs that are still to be done, by number."""
+        if self.plan is None:
+            return {}
+        over = self.done.keys() | self.plan.skipped.keys()
+        return {number: job for number, job in enumerate(self.plan.jobs) if number not in over}
 
 
 _KINDS: dict[type[msgspec.Struct], tuple[Type, ...]] = {

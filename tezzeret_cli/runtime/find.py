@@ -23,12 +23,14 @@ def find(
     version: str | None = None,
     *,
     device: str = "cpu",
+    quarantined: bool = False,
 ) -> Path:
     """The folder of the newest bundle of ``blueprint_id`` that runs here.
 
     ``params`` narrows to bundles made with these parameter values; ``version`` asks for one version,
     with or without its lineage. A compiled bundle is preferred to an eager fallback, and among bundles
-    of several lineages the most recently published wins. Raises ``NoBundleError`` that says what was
+    of several lineages the most recently published wins. Bundles in quarantine count with ``quarantined``
+    only. Raises ``NoBundleError`` that says what was
     found instead.
     """
     flags = isa.cpu_flags()
@@ -43,6 +45,8 @@ def find(
             refused.append(str(error))
             continue
         reason = _refusal(manifest, params, device, flags)
+        if manifest.quarantine and not quarantined:
+            reason = f"it is in quarantine: {manifest.quarantine}"
         if reason is None:
             fitting.append((item, manifest))
         else:

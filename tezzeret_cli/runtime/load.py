@@ -11,7 +11,7 @@ from safetensors.torch import load as load_tensors
 
 from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files, read_manifest
 from tezzeret_cli.bundle.target import mismatch
-from tezzeret_cli.errors import TargetMismatchError
+from tezzeret_cli.errors import QuarantinedError, TargetMismatchError
 from tezzeret_cli.model.manifest import Graph, Manifest
 from tezzeret_cli.runtime import private
 from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
@@ -33,22 +33,29 @@ def load(
     device: str | torch.device | None = None,
     on_guard_miss: OnGuardMiss = "eager",
     allow_factories: Sequence[str] = BUILTIN_FACTORIES,
+    quarantined: bool = False,
 ) -> BundleModule:
     """Load the bundle in the directory ``path`` (or at its ``manifest.json``).
 
     ``device`` chooses among several GPUs; by default the current one of the kind the bundle was built
     for. ``on_guard_miss="raise"`` raises ``GuardMissError`` where a call would run eager. Eager code
     runs only for factories (``package.module.function``) that match a pattern of ``allow_factories``.
+    A bundle in quarantine needs ``quarantined=True``.
 
-    Raises ``DamagedBundleError`` when a file is not what the manifest says, ``TargetMismatchError``
-    when this machine or torch cannot run it. Nothing is unpickled, and no library is opened before all
-    files are verified. The first variant's libraries (training, the first representative shapes) are
-    opened here, another one's with its first call.
+    Raises ``QuarantinedError``; ``DamagedBundleError`` when a file is not what the manifest says;
+    ``TargetMismatchError`` when this machine or torch cannot run it. Nothing is unpickled, and no library
+    is opened before all files are verified. The first variant's libraries (training, the first
+    representative shapes) are opened here, another one's with its first call.
     """
     bundle = Path(path)
     if bundle.name == MANIFEST:
         bundle = bundle.parent
     manifest, _ = read_manifest(bundle)
+    if manifest.quarantine and not quarantined:
+        raise QuarantinedError(
+            f"{manifest.blueprint_id} {manifest.version} is in quarantine: {manifest.quarantine}",
+            advice="load it with quarantined=True if that is what you want",
+        )
     where = _device(manifest, device)
     files = read_files(bundle, manifest)
     entries = {entry.path: entry for entry in manifest.files}

@@ -16,12 +16,22 @@ from tezzeret_cli.model.events import (
     JobFinished,
     JobStage,
     JobStarted,
+    ModeEntered,
     Notice,
     RunFinished,
     RunStarted,
 )
 from tezzeret_cli.model.report import Report, Status
-from tezzeret_cli.telemetry.text import HEADINGS, LEVELS, clean, counts_line, job_line, row, seconds
+from tezzeret_cli.telemetry.text import (
+    HEADINGS,
+    LEVELS,
+    clean,
+    counts_line,
+    job_line,
+    mode_line,
+    row,
+    seconds,
+)
 
 _STYLES = {
     Status.COMPILED: "green",
@@ -56,6 +66,7 @@ class ConsoleObserver:
         self._rows: dict[int, TaskID] = {}
         self._total = 0
         self._finished = 0
+        self._conservative = False
         self._made = 0
         self._cached = 0
         self._started = time.monotonic()
@@ -88,6 +99,10 @@ class ConsoleObserver:
                 if report.status is not Status.CACHED or self._verbosity:
                     self._console.print(Text(job_line(report), style=_STYLES[report.status]))
                 self._refresh()
+            case ModeEntered(reasons):
+                self._conservative = bool(reasons)
+                self._console.print(Text(mode_line(reasons), style="yellow"))
+                self._refresh()
             case Notice(level, message) if LEVELS.get(level, 0) <= self._verbosity:
                 self._console.print(Text(clean(message), style="yellow" if level == "warning" else "dim"))
             case RunFinished(report):
@@ -99,6 +114,8 @@ class ConsoleObserver:
         if self._overall is None:
             return
         note = f"{self._finished} done, {len(self._rows)} running"
+        if self._conservative:
+            note += ", conservative"
         left = self._total - self._finished
         if self._made and left:
             pace = (time.monotonic() - self._started) / self._made

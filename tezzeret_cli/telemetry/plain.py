@@ -6,9 +6,26 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from tezzeret_cli.model.events import Event, JobFinished, JobStage, Notice, RunFinished, RunStarted
+from tezzeret_cli.model.events import (
+    Event,
+    JobFinished,
+    JobStage,
+    ModeEntered,
+    Notice,
+    RunFinished,
+    RunStarted,
+)
 from tezzeret_cli.model.report import Status
-from tezzeret_cli.telemetry.text import HEADINGS, LEVELS, clean, counts_line, job_line, row, seconds
+from tezzeret_cli.telemetry.text import (
+    HEADINGS,
+    LEVELS,
+    clean,
+    counts_line,
+    job_line,
+    mode_line,
+    row,
+    seconds,
+)
 
 
 class SilentObserver:
@@ -46,6 +63,8 @@ class PlainObserver(SilentObserver):
                 self._finished += 1
                 if report.status is not Status.CACHED or self._verbosity:
                     self._say(f"[{self._finished}/{self._total}] {job_line(report)}")
+            case ModeEntered(reasons):
+                self._say(mode_line(reasons))
             case JobStage(number, stage) if self._verbosity > 1:
                 self._say(f"job {number}: {clean(stage)}")
             case Notice(level, message) if LEVELS.get(level, 0) <= self._verbosity:

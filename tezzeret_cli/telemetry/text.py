@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tezzeret_cli.model.report import JobReport, Report
 
 LEVELS = {"warning": 0, "info": 0, "debug": 1}
@@ -27,8 +29,15 @@ def job_line(report: JobReport) -> str:
         parts.append(report.version)
     if report.duration_ms:
         parts.append(f"in {seconds(report.duration_ms)}")
+    if report.strategy_reason:
+        parts.append(f"with {report.strategy}, since {clean(report.strategy_reason)}")
     line = " ".join(parts)
     return f"{line} ({clean(report.reason)})" if report.reason else line
+
+
+def mode_line(reasons: Sequence[str]) -> str:
+    """Conservative mode entered or left."""
+    return f"conservative mode: {clean('; '.join(reasons))}" if reasons else "conservative mode was left"
 
 
 def counts_line(report: Report) -> str:

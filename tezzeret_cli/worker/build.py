@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
 from tezzeret_cli.model.job import BatchRange, Job
-from tezzeret_cli.model.manifest import Extent, Reason, Symbolic, Target, TensorGuard, Tree, Variant
+from tezzeret_cli.model.manifest import Reason, Target, TensorGuard, Tree, Variant
 from tezzeret_cli.worker import private, reference
 from tezzeret_cli.worker.capture import (
     Capture,
@@ -30,6 +31,7 @@ from tezzeret_cli.worker.capture import (
 )
 from tezzeret_cli.worker.elf import needed_symbols
 from tezzeret_cli.worker.lower import Toolbox, lower
+from tezzeret_cli.worker.shapes import batch_ladder, batches, covered, smallest, summary
 from tezzeret_cli.worker.subject import Subject, example_calls, flatten_arguments
 from tezzeret_cli.worker.unsupported import Unsupported
 
@@ -68,14 +70,18 @@ class _Build:
         self._shared = Path(request.shared)
         self._device = torch.device(self._job.device)
         self._stages: dict[str, float] = {}
+        self._children_before = _children_ms()
         self._announce = stage
         self._current: tuple[str, float] | None = None
         self._notes: list[str] = []
         self._cases: list[tuple[reference.Case, reference.Values]] = []
         self._guard_texts: list[str] = []
+        self._quarantine: str | None = None
 
     def run(self) -> BuildResult:
         self._stage("construct")
+        if self._device.type == "cuda":
+            torch.cuda.set_per_process_memory_fraction(self._request.gpu_share, self._device)
         subject, calls = self._construct()
         self._stage("eager")
         for tree, tensors in calls:
@@ -86,8 +92,8 @@ class _Build:
         reason = None
         if self._request.compile:
             try:
-                for tree, tensors in calls:
-                    if not _covered(guards, variants, tensors):
+                for tree, tensors in calls[: self._job.strategy.examples]:
+                    if not covered(guards, variants, tensors):
                         self._compile_call(subject, tree, tensors, variants, guards)
             except Exception as error:
                 reason = _reason(error)
@@ -129,7 +135,7 @@ class _Build:
         found = [*values.outputs, *values.input_gradients, *values.gradients.values()]
         bad = [t for t in found if t is not None and t.is_floating_point() and not t.isfinite().all()]
         if bad:
-            self._notes.append("eager gives NaN or infinite values for its example input")
+            self._quarantine = "eager gives NaN or infinite values for its finite example input"
 
     def _write_tensors(self, subject: Subject) -> None:
         state = {
@@ -148,7 +154,7 @@ class _Build:
     ) -> None:
         """Compile the variants for one example call, with the widest batch range the module allows."""
         refused = []
-        for batch in _batch_ladder(self._job, tensors):
+        for batch in batch_ladder(self._job, tensors):
             try:
                 made, made_guards, cases, texts = self._variants(subject, tree, tensors, batch, len(variants))
             except Specialised as error:
@@ -159,7 +165,8 @@ class _Build:
             self._cases.extend(cases)
             self._guard_texts.extend(texts)
             self._notes.extend(f"dynamic batch refused, {text}" for text in refused)
-            if batch is not None and _smallest(made_guards) > self._wanted(batch):
+            extras = self._job.strategy.extras
+            if extras and batch is not None and smallest(made_guards) > self._wanted(batch):
                 self._compile_single(subject, tree, tensors, variants, guards)
             return
         raise Unsupported("; ".join(refused))
@@ -208,7 +215,13 @@ class _Build:
             for stale in self._scratch.glob(f"{name}.*"):
                 stale.rename(stale.with_name(f"refused-{time.monotonic_ns()}-{stale.name}"))
             tools = Toolbox(
-                self._staging, self._scratch, self._shared, self._patch(), self._stage, self._notes.append
+                self._staging,
+                self._scratch,
+                self._shared,
+                self._patch(),
+                self._job.strategy,
+                self._stage,
+                self._notes.append,
             )
             variant = lower(found, name, mode, tools)
             guards.extend(tensor_guards(found, number, subject))
@@ -264,7 +277,7 @@ class _Build:
         ranges: Sequence[BatchRange],
     ) -> list[tuple[reference.Case, reference.Values]]:
         cases = []
-        for example in _batches(tensors, ranges):
+        for example in batches(tensors, ranges):
             values = reference.eager_step(subject, tree, example, training=training, device=self._device)
             if reference.depends_on_gradients(
                 subject, tree, example, values, training=training, device=self._device
@@ -307,11 +320,13 @@ class _Build:
             modules=subject.modules,
             variants=tuple(variants),
             guard_spec=tuple(guards),
-            guard_spec_summary=tuple(_summary(guard) for guard in guards if guard.kind.value == "input"),
+            guard_spec_summary=tuple(summary(guard) for guard in guards if guard.kind.value == "input"),
             target=self._target(libraries),
             torch=str(torch.__version__),
             reason=reason,
             notes=tuple(self._notes),
+            quarantine=self._quarantine,
+            compiler_ms=_children_ms() - self._children_before,
             stages_ms=self._stages,
         )
 
@@ -333,36 +348,10 @@ class _Build:
         )
 
 
-def _batch_ladder(job: Job, tensors: Sequence[Tensor]) -> list[BatchRange | None]:
-    if job.batch is None or not job.strategy.dynamic or not batch_inputs(tensors):
-        return [None]
-    size = tensors[0].shape[0]
-    if not max(job.batch.min, 2) <= size <= job.batch.max:
-        return [None]
-    wide = job.batch
-    narrow = [BatchRange(2, wide.max)] if wide.min < 2 else []
-    return [wide, *narrow, None]
-
-
-def _smallest(guards: Sequence[TensorGuard]) -> int:
-    """The smallest batch that the guards let pass."""
-    moving = [extent.min for guard in guards for extent in guard.shape if isinstance(extent, Symbolic)]
-    return max(moving, default=1)
-
-
-def _batches(tensors: Sequence[Tensor], ranges: Sequence[BatchRange]) -> list[list[Tensor]]:
-    """The example itself and, for a dynamic batch, the same rows at other batch sizes."""
-    if not ranges:
-        return [list(tensors)]
-    moving = {id(tensor) for tensor in batch_inputs(tensors)}
-    own = tensors[0].shape[0]
-    low, high = ranges[0].min, ranges[0].max
-    sizes = sorted({own, low, min(high, max(low, 3)), min(high, max(low, 2 * own + 1))})
-    resized = []
-    for size in sizes:
-        rows = torch.arange(size) % own
-        resized.append([tensor[rows] if id(tensor) in moving else tensor for tensor in tensors])
-    return resized
+def _children_ms() -> float:
+    """Processor time of all child processes that have ended: compilers and linkers."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) * 1e3
 
 
 def _same(left: Capture, right: Capture) -> bool:
@@ -372,36 +361,6 @@ def _same(left: Capture, right: Capture) -> bool:
         and left.sources == right.sources
         and left.trace.mutated == right.trace.mutated
     )
-
-
-def _covered(guards: Sequence[TensorGuard], variants: Sequence[Variant], tensors: Sequence[Tensor]) -> bool:
-    """Whether some variant already serves inputs of these shapes."""
-    for number in range(len(variants)):
-        mine = [guard for guard in guards if guard.variant == number and guard.kind.value == "input"]
-        if mine and all(_fits(guard.shape, tensors[guard.index].shape) for guard in mine):
-            return True
-    return False
-
-
-def _fits(extents: Sequence[Extent], shape: Sequence[int]) -> bool:
-    if len(extents) != len(shape):
-        return False
-    pairs = zip(extents, shape, strict=True)
-    return all(
-        e.min * e.factor <= size <= e.max * e.factor if isinstance(e, Symbolic) else e == size
-        for e, size in pairs
-    )
-
-
-def _summary(guard: TensorGuard) -> str:
-    sizes = []
-    for extent in guard.shape:
-        if isinstance(extent, Symbolic):
-            factor = f"{extent.factor}*" if extent.factor != 1 else ""
-            sizes.append(f"{factor}[{extent.min}..{extent.max}]")
-        else:
-            sizes.append(str(extent))
-    return f"{guard.dtype}[{'x'.join(sizes)}]"
 
 
 def _reason(error: Exception) -> Reason:

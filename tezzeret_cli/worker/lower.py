@@ -15,6 +15,7 @@ import sympy
 import torch
 from torch.fx import GraphModule, Node
 
+from tezzeret_cli.model.job import Strategy
 from tezzeret_cli.model.manifest import Graph, OutputKind, OutputLeaf, Source, SourceKind, Tangent, Variant
 from tezzeret_cli.worker import private
 from tezzeret_cli.worker.capture import Capture, Specialised
@@ -36,6 +37,7 @@ class Toolbox:
     scratch: Path
     shared: Path
     patch: dict[str, Any]
+    strategy: Strategy
     stage: Callable[[str], None]
     note: Callable[[str], None]
 
@@ -58,7 +60,7 @@ def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) ->
         return described
     (tools.staging / "graphs").mkdir(exist_ok=True)
     inference = None
-    if plan.worth_inference():
+    if tools.strategy.extras and plan.worth_inference():
         tools.stage("compile inference")
         graph, sources = plan.inference()
         inference = _compile(graph, sources, name, "inference", capture, tools)
@@ -229,7 +231,7 @@ def _compile(
 
     def build(code: Code, flags: Flags) -> Path | None:
         try:
-            return Toolchain(flags, tools.shared).build(code, directory)
+            return Toolchain(flags, tools.shared, tools.strategy.precompile).build(code, directory)
         except CompilerError as error:
             tools.note(f"{variant}.{direction} has AOTInductor's whole container: {error}")
             return None
@@ -242,6 +244,7 @@ def _compile(
         inference=direction == "inference",
         patch=tools.patch,
         output=directory,
+        levels=(tools.strategy.wrapper, tools.strategy.kernels),
         build=build,
     )
     library = f"lib/{variant}.{direction}.so"

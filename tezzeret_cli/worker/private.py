@@ -217,11 +217,13 @@ def compile_library(
     inference: bool,
     patch: dict[str, Any],
     output: Path,
+    levels: tuple[str, str],
     build: Callable[[Code, Flags], Path | None],
 ) -> list[Path]:
     """Compile one graph of tensors into a library below ``output``; every file the compiler left.
 
-    ``patch`` goes over inductor's configuration. ``build`` makes the library of a graph that is C++ for
+    ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
+    the wrapper and for kernels. ``build`` makes the library of a graph that is C++ for
     the CPU and nothing else; where it answers ``None``, and for all others, inductor's own builder does.
     Raises inductor's errors and those of ``build``.
     """
@@ -243,7 +245,7 @@ def compile_library(
         tracing,
         oblivious,
         threads,
-        _libraries_built_by(build),
+        _libraries_built_by(build, levels),
     ):
         compiled: Any = compile_fx_inner(
             graph,
@@ -258,7 +260,9 @@ def compile_library(
 
 
 @contextlib.contextmanager
-def _libraries_built_by(build: Callable[[Code, Flags], Path | None]) -> Iterator[None]:
+def _libraries_built_by(
+    build: Callable[[Code, Flags], Path | None], levels: tuple[str, str]
+) -> Iterator[None]:
     stock = AotCodeCompiler.compile
 
     def compile_(
@@ -269,7 +273,7 @@ def _libraries_built_by(build: Callable[[Code, Flags], Path | None]) -> Iterator
         if rest["device_type"] == "cpu" and not graph.constants and not beside:
             wrapper = with_own_container(wrapper_code, _STOCK_INCLUDE, _stock_container())
             if wrapper is not None:
-                library = build(Code(wrapper, kernel_code), _flags())
+                library = build(Code(wrapper, kernel_code), _flags(*levels))
         if library is not None:
             return [str(library)]
         return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
@@ -291,8 +295,8 @@ def _stock_container() -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _flags() -> Flags:
-    """The compiler's arguments as inductor's configuration has them now."""
+def _flags(wrapper: str, optimisation: str) -> Flags:
+    """The compiler's arguments as inductor's configuration has them now, at these levels."""
     half: dict[str, Any] = {
         "vec_isa": cpu_vec_isa.pick_vec_isa(),
         "device_type": "cpu",
@@ -307,8 +311,12 @@ def _flags() -> Flags:
         compiler=kernels.get_compiler(),
         release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
         includes=tuple(kernels.get_include_dirs()),
-        wrapper=("-O1", *definitions),
-        kernels=(*(f"-{flag}" for flag in kernels.get_cflags()), *definitions, *passed),
+        wrapper=(f"-{wrapper}", *definitions),
+        kernels=(
+            *(f"-{optimisation if flag == 'O3' else flag}" for flag in kernels.get_cflags()),
+            *definitions,
+            *passed,
+        ),
         kernel_header="torch/csrc/inductor/cpp_prefix.h",
         link=(
             *(f"-L{path}" for path in linked.get_libraries_dirs()),

@@ -46,7 +46,7 @@ def prove(payload: bytes, stage: Callable[[str], None]) -> bytes:
 
 def _prove(request: ProofRequest) -> ProofResult:
     started = time.perf_counter()
-    module = load(request.bundle, on_guard_miss="raise")
+    module = load(request.bundle, on_guard_miss="raise", quarantined=True)
     load_ms = (time.perf_counter() - started) * 1e3
     if module.tezzeret.manifest.eager_fallback:
         return ProofResult(None)

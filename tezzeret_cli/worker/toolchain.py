@@ -67,11 +67,13 @@ class Flags:
 
 class Toolchain:
     """Compiles with ``flags``. ``shared`` keeps what builds have in common: precompiled headers, and
-    objects by what they were compiled from. The same code gives the same bytes."""
+    objects by what they were compiled from. The same code gives the same bytes. Without ``precompile``,
+    a precompiled header is used where there is one, and none is made."""
 
-    def __init__(self, flags: Flags, shared: Path) -> None:
+    def __init__(self, flags: Flags, shared: Path, precompile: bool = True) -> None:
         self._flags = flags
         self._shared = shared
+        self._precompile = precompile
 
     def build(self, code: Code, folder: Path) -> Path:
         """The library of ``code``, in ``folder``. Raises ``CompilerError``."""
@@ -110,9 +112,12 @@ class Toolchain:
         compiled = folder / f"{key}.h.gch"
         if not compiled.exists():
             folder.mkdir(parents=True, exist_ok=True)
+            if not self._precompile:
+                _write(header, text)
+                return header
             with _locked(folder / f"{key}.lock"):
                 if not compiled.exists():
-                    header.write_text(text, encoding="utf-8")
+                    _write(header, text)
                     self._made([*command, "-x", "c++-header", header.name], compiled, folder)
         return header
 
@@ -144,6 +149,13 @@ def with_own_container(wrapper: str, stock_include: str, stock_container: str) -
     text = wrapper.replace(stock_container, "").replace(stock_include, "")
     text = re.sub(r"^AOTI_NOINLINE static void check_input_\d+\(.*?^\}\n", "", text, flags=re.M | re.S)
     return re.sub(r"^\s*check_input_\d+\(input_handles\);\n", "", text, flags=re.M)
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that is there whole or not at all, for readers that do not wait."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _digest(*parts: str) -> str:

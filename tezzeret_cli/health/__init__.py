@@ -1,0 +1,1 @@
+"""How the forge is doing: circuit breakers, and the mode that follows from them."""

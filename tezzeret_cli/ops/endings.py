@@ -1,0 +1,58 @@
+"""How a worker ended → what it answered, or the reason why there is no answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from tezzeret_cli.model.build import WorkerReply
+from tezzeret_cli.model.manifest import Reason
+from tezzeret_cli.worker.task import (
+    Cancelled,
+    Crashed,
+    Ending,
+    OutOfMemory,
+    Raised,
+    Returned,
+    TimedOut,
+)
+
+
+def answer(ending: Ending) -> WorkerReply | Reason:
+    """The worker's answer, or why there is none."""
+    match ending:
+        case Returned(result):
+            try:
+                reply: WorkerReply = msgspec.msgpack.decode(result, type=WorkerReply)
+                return reply
+            except msgspec.MsgspecError as error:
+                return Reason("internal", f"the worker's answer does not decode: {error}", False)
+        case Raised(kind, message, _):
+            return Reason("internal", f"the worker raised {kind}: {_line(message)}", False)
+        case Crashed(signal=number, status=status):
+            how = f"signal {number}" if number is not None else f"exit status {status}"
+            lost = number is None and status is None
+            text = "the worker ended without an answer" if lost else f"the worker crashed ({how})"
+            return Reason("crash", text, False)
+        case TimedOut(after_s):
+            return Reason("timeout", f"not done after {after_s:g} s", False)
+        case OutOfMemory(peak, limit):
+            return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
+        case Cancelled():
+            return Reason("interrupted", "interrupted", False)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a worker's output that is not blank; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((_line(line) for line in reversed(lines) if line.strip()), "")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]
