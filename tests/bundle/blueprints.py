@@ -246,3 +246,14 @@ class Constant(nn.Module):
 
 def constant(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return Constant(), (torch.randn(3, 4),)
+
+
+class NanSource(nn.Module):
+    """Gives NaN for finite input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sqrt(x - x.abs() - 1)
+
+
+def nan_source(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return NanSource(), (torch.randn(3, 4),)

@@ -87,7 +87,7 @@ def test_a_bundle_of_the_catalogue_trains_like_eager_at_every_batch(compiled, na
 
 def test_an_unchanged_job_is_found_by_its_key_and_imports_no_torch(compiled, tezzeret):
     store, _ = compiled
-    kept = [part for name in CHOSEN for part in ("--select", name)]
+    kept = SELECT
     code = (
         "import sys; from tezzeret_cli.cli.main import _run\n"
         "try: _run()\nexcept SystemExit: pass\n"
