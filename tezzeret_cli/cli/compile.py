@@ -14,6 +14,14 @@ Examples:
   tezzeret compile --store ./store --select 'BP02*' -j 2
   tezzeret compile my_descriptors/ --store ./store --profile profile.toml
   tezzeret compile --store ./store --dry-run --explain
+
+\b
+Strategies, dearest first; what fails with one is tried with the next:
+  aggressive  960 s, 16 GiB  everything that buys speed, matrix products tuned by measuring; has to be allowed
+  standard    250 s,  8 GiB  all representative shapes, with libraries of their own where that pays
+  fast         65 s,  4 GiB  the first representative shape and a dynamic batch, cheap optimisation
+  emergency    10 s,  2 GiB  as fast, for the CPU whatever was asked for, in seconds
+  auto                       one of these for each job, by tier, memory and history
 """
 
 Paths = Annotated[

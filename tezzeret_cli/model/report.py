@@ -41,6 +41,7 @@ class JobReport(msgspec.Struct, frozen=True, omit_defaults=False):
     prewarm_p95_ms: float | None = None
     notes: tuple[str, ...] = ()
     strategy_reason: str | None = None
+    peak_memory_bytes: int = 0
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -115,10 +115,13 @@ class Attempt:
         self._draft: Manifest | None = None
         self._staged_report: JobReport | None = None
         self._compile_ms = 0.0
+        self._peak_bytes = 0
         self.task = self._build_task(compile=True)
 
-    def ended(self, ending: Ending) -> None:
-        """Take the ending of ``task``: afterwards there is a new ``task`` or a ``report``."""
+    def ended(self, ending: Ending, peak_bytes: int) -> None:
+        """Take the ending of ``task``: afterwards there is a new ``task`` or a ``report``. ``peak_bytes`` is
+        the memory of its process tree at its highest."""
+        self._peak_bytes = max(self._peak_bytes, peak_bytes)
         if isinstance(ending, Cancelled):
             self.lost("interrupted")
         elif self.task.entry == BUILD:
@@ -366,4 +369,5 @@ class Attempt:
             prewarm_p95_ms=timing.p95_ms if timing else None,
             notes=manifest.notes if manifest else tuple(self._notes),
             strategy_reason=job.strategy_reason,
+            peak_memory_bytes=self._peak_bytes,
         )

@@ -112,7 +112,7 @@ class JobLoop:
 
     def _advance(self, event: TaskEnded, reports: dict[int, JobReport]) -> None:
         attempt = self._running[event.task]
-        attempt.ended(event.ending)
+        attempt.ended(event.ending, event.peak_bytes)
         if attempt.report is None and not attempt.was_lost:
             if not self.stopped:
                 self._runner.start(attempt.task)
