@@ -2,8 +2,8 @@
 
 ``python -m bench.strategies [--stores DIR] [NAME,NAME...] [ID]...`` compiles the catalogue's ordinary
 blueprints, or those named, with each strategy into a store of its own below ``DIR``, headers precompiled
-beforehand, one job at a time. Then it times a training step of each bundle and of eager in turns, in one process
-for each blueprint.
+beforehand, one job at a time. Then it times a training step of each bundle and of eager in turns, in one
+process for each blueprint.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from tezzeret_cli.worker.task import (
     Raised,
     Returned,
     TimedOut,
+    TooManyProcesses,
 )
 
 
@@ -39,6 +40,8 @@ def answer(ending: Ending) -> WorkerReply | Reason:
             return Reason("timeout", f"not done after {after_s:g} s", False)
         case OutOfMemory(peak, limit):
             return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
+        case TooManyProcesses(count, limit):
+            return Reason("too_many_processes", f"{count} processes at once, where {limit} are allowed", True)
         case Cancelled():
             return Reason("interrupted", "interrupted", False)
 

@@ -36,11 +36,15 @@ from tezzeret_cli.worker.task import (
     Returned,
     Task,
     TimedOut,
+    TooManyProcesses,
 )
 
 POLL_S = 0.05
 LOG_LIMIT = 8 << 20
 FILE_LIMIT = 16 << 30
+PROCESS_LIMIT = 128
+NICENESS = 10
+"""What trains on this machine goes before what compiles."""
 _TRUNCATED = b"\n[the rest of the output was cut off]\n"
 
 RunChild = Callable[[Task, socket.socket], None]
@@ -92,8 +96,15 @@ def _enter_child(task: Task, guardian: int, output: int) -> None:
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    process.apply_limits(FILE_LIMIT)
+    process.apply_limits(FILE_LIMIT, cpu_seconds=_cpu_seconds(task.limits.timeout_s))
+    os.nice(NICENESS)
+    process.leave_the_network()
     os.chdir(task.workdir)
+
+
+def _cpu_seconds(timeout_s: float) -> int:
+    """Processor time that one process cannot need within its deadline, whatever its threads do."""
+    return int((timeout_s + 1) * (os.cpu_count() or 1)) + 1
 
 
 class _Flag:
@@ -159,7 +170,10 @@ class _Watch:
                     return TimedOut(self._stage_deadline[1])
                 if now >= next_look:
                     next_look = now + POLL_S
-                    self.peak = max(self.peak, process.tree_bytes(os.getpid()))
+                    tree = process.descendants(os.getpid())
+                    if len(tree) > PROCESS_LIMIT:
+                        return TooManyProcesses(len(tree), PROCESS_LIMIT)
+                    self.peak = max(self.peak, sum(map(process.private_bytes, tree)))
                     if self.peak > self._task.limits.memory_bytes:
                         return OutOfMemory(self.peak, self._task.limits.memory_bytes)
 

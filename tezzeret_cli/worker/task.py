@@ -75,11 +75,18 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
     limit_bytes: int
 
 
+class TooManyProcesses(msgspec.Struct, frozen=True, tag=True):
+    """The tree grew to more processes than a task may have at once, and was ended."""
+
+    count: int
+    limit: int
+
+
 class Cancelled(msgspec.Struct, frozen=True, tag=True):
     """The parent asked for the end (Ctrl-C)."""
 
 
-Ending = Returned | Raised | Crashed | TimedOut | OutOfMemory | Cancelled
+Ending = Returned | Raised | Crashed | TimedOut | OutOfMemory | TooManyProcesses | Cancelled
 
 
 class TaskStage(msgspec.Struct, frozen=True, tag=True):

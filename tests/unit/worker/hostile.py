@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -89,12 +90,34 @@ def spins_in_c(payload: bytes, stage: Stage) -> bytes:
     return b""
 
 
-def forks_200(payload: bytes, stage: Stage) -> bytes:
-    for _ in range(200):
+def forks_60(payload: bytes, stage: Stage) -> bytes:
+    for _ in range(60):
         if os.fork() == 0:
             time.sleep(1000)
             os._exit(0)
     return b"forked"
+
+
+def forks_200_and_waits(payload: bytes, stage: Stage) -> bytes:
+    for _ in range(200):
+        if os.fork() == 0:
+            time.sleep(1000)
+            os._exit(0)
+    time.sleep(1000)
+    return b""
+
+
+def calls_home(payload: bytes, stage: Stage) -> bytes:
+    """Whether a server on this machine's loopback answers; ``payload`` is its port."""
+    try:
+        socket.create_connection(("127.0.0.1", int(payload)), timeout=5).close()
+    except OSError as error:
+        return type(error).__name__.encode()
+    return b"reached"
+
+
+def tells_its_niceness(payload: bytes, stage: Stage) -> bytes:
+    return str(os.nice(0)).encode()
 
 
 def leaves_a_daemon(payload: bytes, stage: Stage) -> bytes:

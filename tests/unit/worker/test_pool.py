@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from tezzeret_cli.worker.task import (
     TaskEnded,
     TaskStage,
     TimedOut,
+    TooManyProcesses,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -162,7 +164,7 @@ def test_a_stage_may_have_a_shorter_deadline(bench):
     assert end.ending == TimedOut(0.3)
 
 
-@pytest.mark.parametrize("entry", ["forks_200", "leaves_a_daemon"])
+@pytest.mark.parametrize("entry", ["forks_60", "leaves_a_daemon"])
 def test_what_a_task_leaves_running_is_ended(bench, entry):
     end, _ = bench.run(entry)
     assert isinstance(end.ending, Returned)
@@ -174,6 +176,25 @@ def test_a_tree_over_its_memory_is_stopped(bench, entry):
     end, _ = bench.run(entry, memory_bytes=128 << 20)
     assert isinstance(end.ending, OutOfMemory)
     assert end.ending.limit_bytes == 128 << 20 < end.ending.peak_bytes
+
+
+def test_a_tree_of_too_many_processes_is_ended(bench):
+    end, _ = bench.run("forks_200_and_waits", timeout_s=60)
+    assert isinstance(end.ending, TooManyProcesses)
+    assert end.ending.count > end.ending.limit
+    assert gone(bench.mark, but=1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may leave the network without more ado")
+def test_a_task_has_no_network(bench):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        end, _ = bench.run("calls_home", payload=str(server.getsockname()[1]).encode())
+    assert end.ending == Returned(b"OSError")
+
+
+def test_a_task_gives_way_to_others(bench):
+    end, _ = bench.run("tells_its_niceness")
+    assert int(end.ending.result) == min(19, os.nice(0) + 10)
 
 
 def test_output_is_cut_off_and_never_blocks(bench):
