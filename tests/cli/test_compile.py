@@ -157,7 +157,7 @@ def test_a_full_store_is_a_clear_error_and_leaves_no_half_bundle(tezzeret, tmp_p
     store = tmp_path / "small"
     store.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(store)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", str(store)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("this machine does not allow mounting")

@@ -87,7 +87,10 @@ class Governor:
         self._health = self._read()
         self.conservative = self._health.conservative
         self.seen: list[str] = []
+        before = self.conservative
         self._settle()
+        if before and self.conservative:
+            self._observer.on_event(ModeEntered(self.conservative))
 
     @property
     def breakers(self) -> dict[str, Phase]:
