@@ -78,4 +78,8 @@ def _has_tensor(value: object) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    try:
+        text = str(error)
+    except Exception as worse:
+        text = f"its message cannot be shown ({type(worse).__name__})"
+    return f"{type(error).__name__}: {text}".splitlines()[0][:300]
