@@ -14,7 +14,7 @@ from tests.faults.power_cuts import machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
-SELECT = [part for name in ("BP001", "BP047", "BP049") for part in ("--select", name)]
+SELECT = ["--approve", "*", *(part for name in ("BP001", "BP047", "BP049") for part in ("--select", name))]
 STATUSES = {"BP001": "compiled", "BP047": "fallback", "BP049": "fallback"}
 
 
