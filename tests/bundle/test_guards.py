@@ -85,7 +85,7 @@ def test_a_batch_of_gradients_is_a_clear_error_in_the_backward_and_eager_inside_
     bundle, x = forged.load("mlp"), torch.randn(4, 16, requires_grad=True)
     out = bundle(x)
     many = torch.randn(3, *out.shape)
-    with pytest.raises(GuardMissError, match="takes one gradient at a time.*loop over them"):
+    with pytest.raises(GuardMissError, match=r"takes one gradient at a time.*loop over them"):
         torch.autograd.grad(out, x, many, is_grads_batched=True, retain_graph=True)
     with pytest.raises(GuardMissError, match="takes one gradient at a time"):
         torch.func.vmap(lambda grad: torch.autograd.grad(out, x, grad, retain_graph=True)[0])(many)
