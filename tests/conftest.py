@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fault-size",
         choices=["small", "full"],
         default="small",
-        help="tests/faults: small is a sample, full is every truncation, bit and crash point",
+        help="fault tests: small is a sample, full is every truncation, bit and crash point",
     )
+
+
+TALLY = pytest.StashKey[Counter]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TALLY] = Counter()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how much of the fault space was covered."""
+    tally = config.stash[TALLY]
+    if tally:
+        terminalreporter.section(f"faults, {config.getoption('--fault-size')} size")
+        for what, count in sorted(tally.items()):
+            terminalreporter.line(f"{count:>9,} {what}")
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
+    """Count what a fault test did, for the summary at the end of the session."""
+
+    def add(what: str, count: int) -> None:
+        request.config.stash[TALLY][what] += count
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether ``--fault-size full`` was given."""
+    return bool(request.config.getoption("--fault-size") == "full")
 
 
 @pytest.fixture(scope="session")

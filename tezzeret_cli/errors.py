@@ -176,6 +176,10 @@ class WorkerError(TezzeretError):
 
 
 class Interrupted(TezzeretError):
-    """The run was stopped by a signal; what was finished stays published."""
+    """The run was stopped by a signal, which ``exit_code`` tells; what was finished stays published."""
 
     exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, exit_code: ExitCode, *, advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.exit_code = exit_code

@@ -18,6 +18,7 @@ from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import FORMAT
 from tezzeret_cli.model.run import HostFacts
 
+COMPILER_WAIT_S = 60.0
 PIPELINE = 4
 """Counts changes of the pipeline that change what it makes; part of every key."""
 
@@ -39,19 +40,49 @@ def host_facts(environment: Mapping[str, str], isa_name: str | None = None) -> H
     name = isa_name or (here[0] if here else "default")
     return HostFacts(
         torch=torch,
-        compiler=_compiler(environment.get("CXX") or "g++"),
+        compiler=_compiler(environment.get("CXX")),
         target=f"{platform.system().lower()} {platform.machine()} {name}",
         isa=name,
     )
 
 
-def _compiler(command: str) -> str:
+def _compiler(named: str | None) -> str:
+    """The compiler's kind, version and target; ``none`` where nobody named one and there is no g++. Raises
+    ``InputError`` when the one that was named does not say these."""
+    command = named or "g++"
     if shutil.which(command) is None:
+        if named:
+            raise InputError(f"CXX={named}: no such program", advice="name a C++ compiler by its path")
         return "none"
-    done = subprocess.run(
-        [command, "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True, check=False
-    )
-    return " ".join(("g++" if "clang" not in command else "clang++", *done.stdout.split()))
+    said = _ask(command, "-dumpfullversion", "-dumpmachine")
+    if isinstance(said, str):  # clang knows no such option
+        version, target = _ask(command, "-dumpversion"), _ask(command, "-dumpmachine")
+        if isinstance(version, str) or isinstance(target, str):
+            raise InputError(
+                f"{command} does not work as a C++ compiler: it does not tell its version ({said})",
+                advice="name another one with CXX",
+            )
+        said = [*version, *target]
+    return " ".join(("g++" if "clang" not in command else "clang++", *said))
+
+
+def _ask(command: str, *options: str) -> list[str] | str:
+    """The words of a program's answer, or what went wrong."""
+    try:
+        done = subprocess.run(
+            [command, *options],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=COMPILER_WAIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode:
+        return f"exit status {done.returncode}"
+    return done.stdout.split() or "it said nothing"
 
 
 def with_key(job: Job, facts: HostFacts) -> Job:

@@ -19,6 +19,8 @@ from tezzeret_cli.errors import SettingsError
 
 PREFIX = "TEZZERET_"
 CONFIG_VARIABLE = "TEZZERET_CONFIG"
+LARGEST = 1 << 62
+"""A whole number above it, such as a size in bytes, is a mistake; more would not fit into a record."""
 
 LEAST_MEMORY = 1 << 30
 """Bytes: importing torch and compiling the smallest graph take several hundred MiB."""
@@ -106,6 +108,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Merge all sources; a flag of ``None`` was not given. Folders come out absolute, for processes that
     work in folders of their own. Raises ``SettingsError`` naming the source."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise SettingsError(
+            f"the current folder: {error.strerror}", advice="go to one that exists"
+        ) from error
     values: dict[str, tuple[Any, str]] = {}
     path = _config_path(environment)
     if path is not None:
@@ -172,6 +180,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _convert(name: str, value: Any, where: str) -> Any:
     if value == "":
         raise SettingsError(f"{where}: it is empty", advice="give a value, or leave it out")
+    if isinstance(value, str) and "\0" in value:
+        raise SettingsError(f"{where}: it has a NUL byte", advice="take it out")
     sizes = name.endswith("memory")
     if sizes and isinstance(value, str):
         value = parse_size(value, where)
@@ -190,6 +200,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {converted} is negative", advice="give 1 or more, or 0 for automatic")
     if kind is float and not converted > 0:
         raise SettingsError(f"{where}: {converted:g} is not a time to wait", advice="give seconds above 0")
+    if kind is int and converted > LARGEST:
+        raise SettingsError(f"{where}: {converted} is too large", advice=f"give at most {LARGEST}")
     if sizes and converted < LEAST_MEMORY:
         raise SettingsError(
             f"{where}: {converted >> 20} MiB is less than a build needs",
@@ -208,4 +220,7 @@ def parse_size(text: str, where: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise SettingsError(f"{where}: {text!r} is not a size", advice="write it like 8GiB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = float(match[1]) * _UNITS[match[2].upper()]
+    if size > LARGEST:
+        raise SettingsError(f"{where}: {text.strip()} is too large", advice="give what a machine may have")
+    return int(size)

@@ -48,3 +48,37 @@ def test_the_parent_of_a_store_may_be_read_only(forged, tmp_path, consumer):
         path.chmod(0o555 if path.is_dir() else 0o444)
     copy.chmod(0o555)
     assert consumer(TRAIN, str(copy)).returncode == 0
+
+
+DESCRIPTORS = """
+import json, os, sys
+import torch
+from tezzeret_cli.runtime import library, load
+if sys.argv[3:] == ["by-number"]:
+    library._path = lambda descriptor: f"/proc/self/fd/{descriptor}"
+def opened():
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return [os.readlink(link) for link in links if os.path.islink(link)]
+x = torch.randn(8, 16, requires_grad=True)
+before = opened()
+for path in sys.argv[1:3]:
+    module = load(path, on_guard_miss="raise")
+    module.eval()
+    if path == sys.argv[1]:
+        module(x).sum().backward()
+with open("/proc/self/maps") as maps:
+    mapped = len({line.split()[4] for line in maps if "/memfd:" in line})
+print(json.dumps({"more": [name for name in opened() if name not in before], "mapped": mapped}))
+"""
+
+
+def test_libraries_keep_no_descriptor_and_are_told_apart_all_the_same(forged, consumer):
+    """The linker knows libraries by path, and descriptor numbers are used again."""
+    paths = str(forged.path("mlp")), str(forged.path("encoder"))
+    done = consumer(DESCRIPTORS, *paths)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["more"] == []
+    assert found["mapped"] >= 4
+    mistaken = consumer(DESCRIPTORS, *paths, "by-number")
+    assert mistaken.returncode or json.loads(mistaken.stdout)["mapped"] < found["mapped"]

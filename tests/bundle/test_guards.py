@@ -81,6 +81,23 @@ def test_vmap_and_grad_transforms_give_what_eager_gives(forged, eager):
     torch.testing.assert_close(gradient, torch.func.grad(lambda v: module(v).sum())(x[0]))
 
 
+def test_a_batch_of_gradients_is_a_clear_error_in_the_backward_and_eager_inside_torch_func(forged, eager):
+    bundle, x = forged.load("mlp"), torch.randn(4, 16, requires_grad=True)
+    out = bundle(x)
+    many = torch.randn(3, *out.shape)
+    with pytest.raises(GuardMissError, match=r"takes one gradient at a time.*loop over them"):
+        torch.autograd.grad(out, x, many, is_grads_batched=True, retain_graph=True)
+    with pytest.raises(GuardMissError, match="takes one gradient at a time"):
+        torch.func.vmap(lambda grad: torch.autograd.grad(out, x, grad, retain_graph=True)[0])(many)
+    one_by_one = [torch.autograd.grad(out, x, grad, retain_graph=True)[0] for grad in many]
+    module, _ = eager("mlp")
+    expected = torch.autograd.grad(module(x), x, many, is_grads_batched=True)[0]
+    torch.testing.assert_close(torch.stack(one_by_one), expected)
+    with pytest.warns(GuardMissWarning, match=r"a torch\.func transform is active"):
+        jacobian = torch.func.jacrev(bundle)(x.detach())
+    torch.testing.assert_close(jacobian, torch.func.jacrev(module)(x.detach()))
+
+
 def test_deterministic_algorithms_are_a_guard_miss(forged):
     bundle = forged.load("mlp", on_guard_miss="raise")
     bundle(torch.randn(4, 16))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
+
+from tests.support.command import COMMAND, ROOT
 
 GOOD = {"blueprint_id": "BP005", "name": "relu_activation", "tier": "BLUEPRINT_TIER_SAFE"}
 BOUNDED = {**GOOD, "allowed_parameters": {"scale": {"min_value": 0.5, "max_value": 2}}}
@@ -192,6 +195,67 @@ def test_a_store_where_a_file_is(tezzeret, tmp_path):
     done = tezzeret.run("compile", "--store", str(tmp_path / "file"), "--select", "BP005")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_dry_run_on_a_file_in_the_place_of_a_store(tezzeret, tmp_path):
+    (tmp_path / "file").write_text("")
+    for store in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", "--dry-run")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"tezzeret: error: store {store}: Not a directory; give a folder as --store\n"
+
+
+@pytest.mark.parametrize("command", [("compile", "--select", "BP005"), ("resume",)], ids=lambda args: args[0])
+def test_a_current_folder_that_is_gone(tezzeret, store, tmp_path, command):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd {gone} && rmdir {gone} && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *COMMAND, *command, "--store", str(store)],
+        env=tezzeret.environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == (
+        "tezzeret: error: the current folder: No such file or directory; go to one that exists\n"
+    )
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("name", ["cache", "state", "profile"])
+def test_a_nul_byte_in_a_path(refused, file, name):
+    path = file(f'{name} = "a\\u0000b"\n'.encode(), "config.toml")
+    line = refused("--select", "BP005", env={"TEZZERET_CONFIG": path})
+    assert f"{name}: it has a NUL byte" in line
+
+
+def test_a_nul_byte_in_the_path_of_the_store(tezzeret, file):
+    path = file(b'store = "a\\u0000b"\n', "config.toml")
+    for command in (("compile", "--select", "BP005"), ("resume",)):
+        done = tezzeret.run(*command, env={"TEZZERET_CONFIG": path})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"tezzeret: error: {path}: store: it has a NUL byte; take it out\n"
+
+
+@pytest.mark.parametrize(
+    ("compiler", "expected"),
+    [
+        ("/nowhere/g++", "CXX=/nowhere/g++: no such program"),
+        ("/bin/false", "/bin/false does not work as a C++ compiler"),
+        ("/bin/true", "it does not tell its version (it said nothing)"),
+    ],
+)
+def test_a_compiler_that_is_none(refused, compiler, expected):
+    assert expected in refused("--select", "BP005", env={"CXX": compiler})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("memory", "99999999T"), ("memory", "9" * 400), ("jobs", "9" * 30)], ids=str
+)
+def test_a_number_that_is_too_large(refused, name, value):
+    assert "is too large" in refused("--select", "BP005", env={f"TEZZERET_{name.upper()}": value})
 
 
 def test_a_store_of_a_newer_format(tezzeret, store):

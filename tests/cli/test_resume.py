@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -75,6 +77,97 @@ def test_a_run_may_be_given_up(tezzeret, store):
     done = tezzeret.run("resume", "--store", str(store), "--abandon", run)
     assert (done.returncode, done.stderr) == (0, f"run {run} was given up\n")
     assert tezzeret.run("compile", "--store", str(store), "--select", "BP001").returncode == 0
+
+
+def test_giving_up_a_run_is_reported_as_json_and_leaves_nothing_behind(tezzeret, store):
+    run = killed_after(tezzeret, store, b"job 0: eager")
+    scratch = tezzeret.home / "cache" / "tezzeret" / "scratch" / run
+    staged = store / "tmp" / f"run-{run}"
+    assert scratch.is_dir()
+    assert staged.is_dir()
+    done = tezzeret.run("resume", "--store", str(store), "--abandon", run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"schema": 1, "abandoned": run, "journal_kept_in": None}
+    assert not scratch.exists()
+    assert not staged.exists()
+
+
+def test_nothing_to_resume_has_the_report_of_no_jobs(tezzeret, store):
+    assert tezzeret.run("compile", "--store", str(store), "--select", "BP001").returncode == 0
+    report = json.loads(tezzeret.run("resume", "--store", str(store), "--json").stdout)
+    counts = dict.fromkeys(("compiled", "cached", "fallback", "failed", "skipped"), 0)
+    assert (report["jobs"], report["counts"], report["run"]) == ([], counts, None)
+
+
+def two_dead_runs(tezzeret, store) -> list[str]:
+    """Two runs of one job each on the same store, both killed."""
+    arguments = ("--store", str(store), "-vv", "--approve", "*", "--select")
+    both = [tezzeret.start("compile", *arguments, name) for name in ("BP001", "BP049")]
+    for running in both:
+        for line in running.stderr:
+            if b"job 0: " in line:
+                break
+        running.send_signal(signal.SIGSTOP)
+    for running in both:
+        running.kill()
+        running.communicate(timeout=60)
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    assert [run["life"] for run in listed["runs"]] == ["dead", "dead"]
+    return [run["run"] for run in listed["runs"]]
+
+
+def test_several_dead_runs_have_one_report(tezzeret, store):
+    two_dead_runs(tezzeret, store)
+    report = json.loads(tezzeret.run("resume", "--store", str(store), "--json", timeout=300).stdout)
+    assert sorted(job["blueprint_id"] for job in report["jobs"]) == ["BP001", "BP049"]
+    assert (report["run"], sum(report["counts"].values()), len(report["recovered"])) == (None, 2, 2)
+
+
+def test_each_of_several_runs_is_counted_by_itself_on_a_terminal(tezzeret, store):
+    two_dead_runs(tezzeret, store)
+    shown, status = on_a_terminal(tezzeret, "resume", "--store", str(store))
+    assert status == 0, shown
+    assert "1 done" in shown
+    assert "2 done" not in shown
+    after_the_first = shown.partition(", in ")[2]
+    assert "all jobs" in after_the_first
+
+
+def on_a_terminal(tezzeret, *args: str) -> tuple[str, int]:
+    """What the command shows on a terminal, and its exit status."""
+    mine, its = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *args],
+        env=tezzeret.environment | {"TERM": "xterm", "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+    ) as running:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(mine, 65536):
+                shown += part
+    os.close(mine)
+    return shown.decode(errors="replace"), running.returncode
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize(("signal_name", "status"), [("TERM", 143), ("INT", 130)])
+def test_a_signal_before_the_first_job_has_its_own_exit_code(tezzeret, store, signal_name, status):
+    """It comes with the first sync, when the store is made."""
+    inject = f"inject=fsync:signal={signal_name}:when=1"
+    done = subprocess.run(
+        [
+            *("strace", "-o", "/dev/null", "-e", "trace=fsync", "-e", inject),
+            *(*COMMAND, "compile", "--store", str(store), "--select", "BP001"),
+        ],
+        env=tezzeret.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (status, "tezzeret: error: interrupted\n")
 
 
 def test_an_interrupted_run_is_resumed_too(tezzeret, store):
@@ -174,9 +267,8 @@ DURABLE = ("fsync", "write", "renameat2", "mkdir", "unlink", "link")
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("syscall", DURABLE)
-def test_the_real_command_killed_at_durable_syscalls(tezzeret, tmp_path, syscall, request):
+def test_the_real_command_killed_at_durable_syscalls(tezzeret, tmp_path, syscall, full, tally):
     """The n-th call of each kind, by the process that holds the journal; full: every one."""
-    full = request.config.getoption("--fault-size") == "full"
     number = 1 if full else {"fsync": 7, "write": 6}.get(syscall, 1)
     environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
     while True:
@@ -199,6 +291,7 @@ def test_the_real_command_killed_at_durable_syscalls(tezzeret, tmp_path, syscall
         (bundle,) = [path for path in store.glob("bundles/*/*") if path.is_dir()]
         assert (bundle / "manifest.json").is_file()
         assert [path.name for path in (store / "tmp").iterdir()] == []
+        tally("kills of the real command", done.returncode != 0)
         if done.returncode == 0 or not full:
             return
         number += 1

@@ -99,8 +99,9 @@ def undetected(log: Log, cases: list[tuple[str, int]]) -> tuple[list[object], Co
     return wrong, tails
 
 
-def test_no_flipped_bit_goes_unnoticed(log, full):
+def test_no_flipped_bit_goes_unnoticed(log, full, tally):
     wrong, tails = undetected(log, flips(log, full))
+    tally("flipped bits", tails.total())
     assert wrong == []
     assert tails[Tail.CORRUPT] > 2500
 
@@ -113,12 +114,14 @@ def test_a_bit_flipped_in_the_last_group_is_ambiguous(log, full):
     assert set(tails) == {Tail.AMBIGUOUS}
 
 
-def test_a_truncation_is_a_torn_tail_at_the_end_and_corruption_anywhere_else(log, full):
+def test_a_truncation_is_a_torn_tail_at_the_end_and_corruption_anywhere_else(log, full, tally):
     opening = decode_header(bytes(log.files[log.newest].view), 0, 0).next_offset
     ends = {opening, *(end for name, end in log.ends if name == log.newest)}
     for name, file in log.files.items():
         whole = bytes(file.view)
-        for length in range(0, len(whole), 1 if full else 61):
+        lengths = range(0, len(whole), 1 if full else 61)
+        tally("truncations", len(lengths))
+        for length in lengths:
             del file.view[length:]
             tail, found = log.survey()
             file.view[:] = whole
@@ -158,10 +161,10 @@ def test_a_lost_sector_of_what_was_acknowledged_is_corruption(log):
             assert found == log.history.known[: len(found)]
 
 
-def test_a_torn_group_loses_none_of_what_was_acknowledged_and_gives_nothing_wrong(full):
+def test_a_torn_group_loses_none_of_what_was_acknowledged_and_gives_nothing_wrong(full, tally):
     rng = random.Random(11)
     tails: Counter = Counter()
-    for _ in range(20_000 if full else 400):
+    for _ in range(24_000 if full else 400):
         disk, history = SimulatedDisk(), History()
         journal, _ = recover(FOLDER, disk, OPTIONS)
         history.append(journal, rng.randint(1, 3))
@@ -172,6 +175,7 @@ def test_a_torn_group_loses_none_of_what_was_acknowledged_and_gives_nothing_wron
         torn = SimulatedDisk(image)
         tails[inspect(FOLDER, torn).tail] += 1
         assert history.agrees(recover(FOLDER, torn, OPTIONS)[1])
+    tally("torn groups", tails.total())
     assert set(tails) == {Tail.CLEAN, Tail.TORN}
     assert tails[Tail.TORN] > 200
 

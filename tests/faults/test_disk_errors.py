@@ -39,7 +39,7 @@ def attempt(inner: Disk, failing: FailingDisk, history: History, options, folder
 @pytest.mark.parametrize("options", [OPTIONS, SYNCED], ids=["dsync", "fsync"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=["ENOSPC", "EIO", "EDQUOT"])
 @pytest.mark.parametrize("way", FailingDisk.WAYS)
-def test_an_error_comes_out_and_only_the_unacknowledged_is_in_doubt(way, number, options, full):
+def test_an_error_comes_out_and_only_the_unacknowledged_is_in_doubt(way, number, options, full, tally):
     stride = 1 if full or number == errno.ENOSPC else 7
     image, start = torn_log()
     at = hits = 0
@@ -59,6 +59,7 @@ def test_an_error_comes_out_and_only_the_unacknowledged_is_in_doubt(way, number,
         journal.close()
         assert recover(FOLDER, inner, options)[1] == history.known
         at += stride
+    tally("disk errors under a journal", hits)
     assert hits * stride > (10 if way in ("short", "full") else 100)
 
 

@@ -43,33 +43,37 @@ def gone_well(point):
 
 
 @pytest.mark.parametrize("fault", ["kill", "after"])
-def test_killed_at_every_operation_and_resumed_nothing_is_lost_or_done_twice(tmp_path, full, fault):
+def test_killed_at_every_operation_and_resumed_nothing_is_lost_or_done_twice(tmp_path, full, fault, tally):
     points = sweep(tmp_path, fault, step=1 if full else 4)
     found = endings(points)
+    tally("kills of a forge", found["killed"])
     assert found["through"] == 1
     assert found["killed"] >= (90 if full else 20)
 
 
-def test_killed_again_during_the_resume(tmp_path, full):
+def test_killed_again_during_the_resume(tmp_path, full, tally):
     """``full`` is more than 4,000 pairs."""
     pairs = 0
     for second in range(1, 111) if full else (1, 9, 21, 33):
         points = sweep(tmp_path / str(second), "kill", step=1 if full else 16, second=second)
         pairs += sum(point["again"] for point in points)
+    tally("kills of a forge and of its resume, pairs", pairs)
     assert pairs >= (4000 if full else 8)
 
 
 @pytest.mark.parametrize("for_good", ["", "+"], ids=["once", "for good"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT"])
-def test_a_disk_that_fails_at_every_operation_ends_in_a_clear_error(tmp_path, full, error, for_good):
+def test_a_disk_that_fails_at_every_operation_ends_in_a_clear_error(tmp_path, full, error, for_good, tally):
     points = sweep(tmp_path, error + for_good, step=1 if full else 11)
+    tally("disk errors under a forge", len(points) - 1)
     assert set(endings(points)) <= {"clear", "done", "through"}
     assert set().union(*map(gone_well, points)) <= HARMLESS
 
 
 @pytest.mark.parametrize("fault", ["short", "short+"])
-def test_short_writes_are_gone_on_with(tmp_path, full, fault):
+def test_short_writes_are_gone_on_with(tmp_path, full, fault, tally):
     points = sweep(tmp_path, fault, step=1 if full else 11)
+    tally("short writes of a forge", len(points) - 1)
     assert set(endings(points)) == {"done", "through"}
 
 
@@ -95,11 +99,13 @@ def test_a_swallowed_error_is_seen_by_what_goes_well_all_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_several_forges_at_once_killed_at_random_do_nothing_twice(tmp_path, full, processes):
+def test_several_forges_at_once_killed_at_random_do_nothing_twice(tmp_path, full, processes, tally):
     rounds = 1000 if full else 12
     command = [sys.executable, "-m", "tests.faults.forge_crowd", str(tmp_path), str(processes)]
     done = subprocess.run([*command, str(rounds), "7"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     played = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(played) == rounds
+    tally(f"rounds of {processes} forges at once", rounds)
+    tally(f"kills in rounds of {processes} forges", sum(game["killed"] for game in played))
     assert sum(game["killed"] for game in played) >= rounds // 2

@@ -16,11 +16,13 @@ from tezzeret_cli.wal.reader import Scan
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_killed_process_leaves_every_acknowledged_record(tmp_path, full):
+def test_a_killed_process_leaves_every_acknowledged_record(tmp_path, full, tally):
     rng = random.Random(7)
     folder = tmp_path / "run"
     known = 0
-    for _ in range(200 if full else 12):
+    rounds = 200 if full else 12
+    tally("kills of a process that appends", rounds)
+    for _ in range(rounds):
         command = [sys.executable, "-m", "tests.faults.child", str(folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
             lines = [child.stdout.readline()]

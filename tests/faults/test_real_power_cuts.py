@@ -36,15 +36,17 @@ def cut(folder, kind, step, second=0, planted=""):
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_run_whose_power_is_cut_at_every_operation_is_resumed(tmp_path, full, kind):
+def test_a_run_whose_power_is_cut_at_every_operation_is_resumed(tmp_path, full, kind, tally):
     points = cut(tmp_path, kind, step=1 if full else 12)
+    tally(f"power cuts on {kind}", len(points))
     assert Counter(point["ending"] for point in points)["killed"] >= (150 if full else 12)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_killed_resumed_and_killed_again_before_the_power_is_cut(tmp_path, full, kind):
+def test_killed_resumed_and_killed_again_before_the_power_is_cut(tmp_path, full, kind, tally):
     for second in range(1, 100, 3) if full else (7, 31):
-        cut(tmp_path / str(second), kind, step=1 if full else 24, second=second)
+        points = cut(tmp_path / str(second), kind, step=1 if full else 24, second=second)
+        tally(f"power cuts on {kind} during a resume", len(points))
 
 
 def test_a_bundle_that_is_renamed_before_its_files_are_durable_is_noticed(tmp_path):

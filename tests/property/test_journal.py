@@ -5,12 +5,21 @@ from __future__ import annotations
 import random
 
 import hypothesis.strategies as st
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.support.disks import PowerCut, SimulatedDisk
 from tests.support.logs import History, recover
 from tests.support.workload import FOLDER
+from tezzeret_cli.wal.journal import Journal
 from tezzeret_cli.wal.reader import RECORDS, Scan
 from tezzeret_cli.wal.writer import Options
 
@@ -18,8 +27,12 @@ from tezzeret_cli.wal.writer import Options
 class Life(RuleBasedStateMachine):
     """A journal on a simulated disk. Each rule may be cut short by a power cut or a kill."""
 
+    lived = 0
+    """How many there were."""
+
     @initialize(sync=st.sampled_from(["auto", "fsync"]), size=st.sampled_from([600, 2000, 100_000]))
     def begin(self, sync, size):
+        Life.lived += 1
         self.options = Options(segment_bytes=size, sync=sync)
         self.disk, self.history = SimulatedDisk(), History()
         self.journal = None
@@ -72,5 +85,24 @@ class Life(RuleBasedStateMachine):
         assert [frame.payload for frame in records] == self.history.known
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+def test_any_course_of_a_journals_life(full, tally):
+    runs, Life.lived = 10_000 if full else 60, 0
+    asked = settings(max_examples=runs, stateful_step_count=15, deadline=None, database=None)
+    run_state_machine_as_test(Life, settings=asked)
+    tally("stateful runs of a journal", Life.lived)
+    assert Life.lived >= runs
+
+
+def test_a_compaction_that_forgets_a_record_is_noticed(monkeypatch):
+    real = Journal.compact
+    monkeypatch.setattr(Journal, "compact", lambda self, snapshot: real(self, snapshot[1:]))
+    asked = settings(
+        max_examples=200,
+        stateful_step_count=15,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Life, settings=asked)

@@ -141,4 +141,4 @@ class Search:
             self.sites |= disk.sites
 
     def _disk(self, image: Image | None, *, cut: int = -1, fail: int = -1) -> SimulatedDisk:
-        return SimulatedDisk(image, cut=cut, fail=fail, without=self.without)
+        return SimulatedDisk(image, cut=cut, fail=fail, without={self.without})

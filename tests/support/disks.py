@@ -6,7 +6,7 @@ import errno
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,11 +91,30 @@ class Folder:
 
     view: dict[str, File | Folder] = field(default_factory=dict)
     durable: dict[str, File | Folder] = field(default_factory=dict)
-    pending: list[dict[str, File | Folder | None]] = field(default_factory=list)
+    pending: list[Change] = field(default_factory=list)
 
-    def change(self, change: dict[str, File | Folder | None]) -> None:
+    def change(self, names: dict[str, File | Folder | None]) -> Change:
+        change = Change(self, names)
         self.pending.append(change)
-        _apply(self.view, change)
+        _apply(self.view, names)
+        return change
+
+    def persist(self, change: Change) -> None:
+        """One pending change is on the device: earlier ones of the same names are overtaken."""
+        for earlier in self.pending[: self.pending.index(change)]:
+            for name in change.names:
+                earlier.names.pop(name, None)
+        self.pending.remove(change)
+        _apply(self.durable, change.names)
+
+
+@dataclass(eq=False)
+class Change:
+    """Names of one folder that come and go together; with ``twin``, those of another folder too."""
+
+    folder: Folder
+    names: dict[str, File | Folder | None]
+    twin: Change | None = None
 
 
 Image = dict[str, "bytes | Image"]
@@ -115,14 +134,20 @@ class SimulatedDisk(Disk):
     tells which states can have survived.
 
     Nothing is ordered but by syncs: any subset of the writes, cut at sectors, and of the changes of names
-    since then survives. ``without`` names syncs that do nothing, by site: the functions of the journal that
-    led to it. ``fail`` is the number of a sync that fails and loses what it should have kept, as Linux does.
+    since then survives. A rename is one change, between two folders too: a sync of either makes it durable.
+    ``without`` names syncs that do nothing, by site: the functions of the journal that led to it. ``fail`` is
+    the number of a sync that fails and loses what it should have kept, as Linux does.
     """
 
     def __init__(
-        self, image: Image | None = None, *, cut: int = -1, without: str = "", fail: int = -1
+        self,
+        image: Image | None = None,
+        *,
+        cut: int = -1,
+        without: Collection[str] = (),
+        fail: int = -1,
     ) -> None:
-        self.root = _load(image or {"runs": {}})
+        self.root = _load({"runs": {}} if image is None else image)
         self.cut, self.without, self.fail = cut, without, fail
         self.count = 0
         self.syncs = 0
@@ -168,9 +193,9 @@ class SimulatedDisk(Disk):
     def size(self, descriptor: int) -> int:
         return len(self._descriptors[descriptor][0].view)
 
-    def fsync(self, descriptor: int) -> None:
+    def fsync(self, descriptor: int, site: str | None = None) -> None:
         self._step()
-        self._sync(self._descriptors[descriptor][0], _site())
+        self._sync(self._descriptors[descriptor][0], site or _site())
 
     def drop_cache(self, descriptor: int) -> None:
         file = self._descriptors[descriptor][0]
@@ -180,7 +205,13 @@ class SimulatedDisk(Disk):
     def rename(self, source: Path, target: Path) -> None:
         self._step()
         folder, name = self._parent(source)
-        folder.change({name: None, target.name: folder.view[name]})
+        other, wanted = self._parent(target)
+        if other is folder:
+            folder.change({name: None, wanted: folder.view[name]})
+            return
+        node = folder.view[name]
+        leaving, coming = folder.change({name: None}), other.change({wanted: node})
+        leaving.twin, coming.twin = coming, leaving
 
     def unlink(self, path: Path) -> None:
         self._step()
@@ -188,6 +219,12 @@ class SimulatedDisk(Disk):
         if name not in folder.view:
             raise FileNotFoundError(errno.ENOENT, "No such file", str(path))
         folder.change({name: None})
+
+    def link(self, source: Path, target: Path) -> None:
+        self._step()
+        folder, name = self._parent(source)
+        other, wanted = self._parent(target)
+        other.change({wanted: folder.view[name]})
 
     def mkdir(self, path: Path) -> None:
         self._step()
@@ -243,12 +280,16 @@ class SimulatedDisk(Disk):
         if isinstance(node, File):
             node.durable = _survive_file(node, lambda: True)
         else:
+            for change in node.pending:
+                if change.twin:
+                    change.twin.folder.persist(change.twin)
+                    change.twin.twin = None
             node.durable = dict(node.view)
         node.pending.clear()
 
     def _works(self, site: str) -> bool:
         self.sites.add(site)
-        return site != self.without
+        return site not in self.without
 
     def _step(self) -> None:
         position, self.count = self.count, self.count + 1
@@ -293,13 +334,18 @@ def _load(image: Image) -> Folder:
     return folder
 
 
-def _survive(folder: Folder, survives) -> Image:
+def _survive(folder: Folder, survives, decided: dict[Change, bool] | None = None) -> Image:
+    decided = {} if decided is None else decided
     names = dict(folder.durable)
     for change in folder.pending:
-        if survives():
-            _apply(names, change)
+        if change not in decided:
+            decided[change] = survives()
+            if change.twin:
+                decided[change.twin] = decided[change]
+        if decided[change]:
+            _apply(names, change.names)
     return {
-        name: _survive(node, survives) if isinstance(node, Folder) else _survive_file(node, survives)
+        name: _survive(node, survives, decided) if isinstance(node, Folder) else _survive_file(node, survives)
         for name, node in names.items()
     }
 

@@ -19,7 +19,7 @@ from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.observers import make_observer
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
-from tezzeret_cli.errors import InputError, Interrupted
+from tezzeret_cli.errors import ExitCode, InputError, Interrupted
 from tezzeret_cli.host.memory import read_memory
 from tezzeret_cli.inputs import Selection, read_descriptors, select
 from tezzeret_cli.keys import host_facts, with_key
@@ -126,11 +126,11 @@ def _compile(
     store = open_store(Path(plan.store))
     plan = msgspec.structs.replace(plan, store_id=store.identity.store_id)
     runs = Runs(Path(settings.state), plan.store_id, on_network=settings.state_on_network)
-    tidy(runs, settings.run_ttl_s, observer)
+    tidy(runs, settings.run_ttl_s, observer, store.root)
     if flags.resume:
         resumed += finish_dead(store, runs, runs.unfinished(), environment, observer, stop)
         if stop.exit_code:
-            raise Interrupted("interrupted", advice="the run can be resumed")
+            raise Interrupted("interrupted", ExitCode(stop.exit_code), advice="the run can be resumed")
     forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch)
     return compile_blueprints(plan, forge, explained=flags.explain)
 

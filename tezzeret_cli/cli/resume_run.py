@@ -16,7 +16,7 @@ from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.keys import host_facts
 from tezzeret_cli.model.events import Observer
-from tezzeret_cli.model.report import Report, exit_code
+from tezzeret_cli.model.report import Report, Status, exit_code
 from tezzeret_cli.model.run import HostFacts, RunPlan
 from tezzeret_cli.ops.execute import Forge, make_report, skipped_reports, without_bundle
 from tezzeret_cli.ops.resume import resume_run
@@ -56,10 +56,12 @@ def run_resume(flags: Flags) -> int:
         raise InputError(f"{root}: no store is there", advice="check the path, or that it is mounted")
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
     if flags.abandon:
-        kept = abandon(runs, flags.abandon, "by the operator")
+        kept = abandon(runs, flags.abandon, "by the operator", root)
         _say(
             flags, f"run {flags.abandon} was given up" + (f"; its journal is kept in {kept}" if kept else "")
         )
+        if flags.json:
+            _print({"schema": LIST_SCHEMA, "abandoned": flags.abandon, "journal_kept_in": kept})
         return ExitCode.OK
     found = [summary for summary in summaries(runs) if flags.run in (None, summary.run)]
     if flags.run and not found:
@@ -113,7 +115,7 @@ def _resume(
     if not wanted:
         _say(flags, _nothing(root, runs, found))
         if flags.json:
-            _print(Report(schema=1, command="resume", jobs=(), counts={}))
+            _print(_merged([]))
         return ExitCode.OK
     observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
     if flags.dry_run:
@@ -160,10 +162,10 @@ def _would(state: Any) -> Report:
 
 
 def _merged(reports: Sequence[Report]) -> Report:
-    """One report over several runs; usually there is one."""
+    """One report over several runs, or none; usually there is one."""
     if len(reports) == 1:
         return reports[0]
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = {status.value: 0 for status in Status}
     for report in reports:
         for name, count in report.counts.items():
             counts[name] = counts.get(name, 0) + count

@@ -13,7 +13,8 @@ from tezzeret_cli.ops.job_loop import JobLoop
 
 
 class Stop:
-    """Stops the watched loop on the first signal; ``exit_code`` says which one came, 0 for none."""
+    """Stops the watched loop on the first signal, and the program where there is no loop yet; ``exit_code``
+    says which one came, 0 for none. Typer would make 130 of any ``KeyboardInterrupt``."""
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -30,7 +31,8 @@ class Stop:
             os._exit(code)
         self.exit_code = code
         if self._loop is None:
-            raise KeyboardInterrupt
+            os.write(2, b"tezzeret: error: interrupted\n")
+            raise SystemExit(int(code))
         self._loop.stop()
 
 

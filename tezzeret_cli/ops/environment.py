@@ -26,7 +26,7 @@ class Environments:
         self._inherited = dict(inherited)
         self._threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self.shared = cache / "inductor" / f"{facts.torch}-{facts.isa}"
-        self._scratch = cache / "scratch" / run
+        self._scratch = _scratch(cache, run)
         self.cache = cache
         with explained(cache, "cache"):
             (self.shared / "tmp").mkdir(parents=True, exist_ok=True)
@@ -85,3 +85,12 @@ class Environments:
     def close(self) -> None:
         """Remove the run's scratch folders."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def remove_scratch(cache: Path, run: str) -> None:
+    """Remove what a dead run left in its scratch folders."""
+    shutil.rmtree(_scratch(cache, run), ignore_errors=True)
+
+
+def _scratch(cache: Path, run: str) -> Path:
+    return cache / "scratch" / run

@@ -19,7 +19,7 @@ from tezzeret_cli.ops.execute import Forge, execute, skipped_reports
 from tezzeret_cli.runs.ledger import JobLedger, Ledger
 from tezzeret_cli.runs.state import RunState
 from tezzeret_cli.store.layout import Store, explained
-from tezzeret_cli.store.publish import move_into_place
+from tezzeret_cli.store.publish import keep_in_place, move_into_place
 from tezzeret_cli.store.quarantine import quarantine
 
 
@@ -122,6 +122,8 @@ def _settle(part: JobLedger, staged: JobStaged, store: Store) -> str:
     """Bring a publication that was interrupted to its end, or give it up; how, in words."""
     folder, final = store.root / staged.folder, store.root / staged.bundle
     if _holds(final, staged.manifest_sha256):
+        with explained(store.root):
+            keep_in_place(final)
         part.ended(staged.report)
         return f"was published as {staged.bundle}; the record of that was made up for"
     if _holds(folder, staged.manifest_sha256):

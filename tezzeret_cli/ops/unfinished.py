@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime
 import enum
+from pathlib import Path
 
 import msgspec
 
 from tezzeret_cli.errors import JournalDamagedError, JournalError, JournalLockedError, UnfinishedRunError
 from tezzeret_cli.model.events import Notice, Observer
+from tezzeret_cli.ops.environment import remove_scratch
 from tezzeret_cli.runs.folder import Runs, age_s
 from tezzeret_cli.runs.state import RunState
+from tezzeret_cli.store.layout import explained
+from tezzeret_cli.store.publish import keep_in_place
+from tezzeret_cli.store.staging import remove_staged
 
 
 class Life(enum.StrEnum):
@@ -78,10 +83,11 @@ def refuse_unfinished(runs: Runs, store: str) -> None:
         )
 
 
-def tidy(runs: Runs, ttl_s: float, observer: Observer) -> None:
+def tidy(runs: Runs, ttl_s: float, observer: Observer, root: Path) -> None:
     """Put away dead runs that ended, and abandon those older than ``ttl_s`` seconds, on record.
 
-    A run whose journal is damaged is left for a person. Raises ``JournalError``.
+    ``root`` is the store's folder. A run whose journal is damaged is left for a person. Raises
+    ``JournalError``.
     """
     for run in runs.unfinished():
         try:
@@ -92,7 +98,8 @@ def tidy(runs: Runs, ttl_s: float, observer: Observer) -> None:
         if state.plan is None or state.ending is not None:
             _put_away(runs, run)
         elif (age := age_s(state.plan)) > ttl_s:
-            abandon(runs, run, f"it is {age / 86400:.1f} days old, and {ttl_s / 86400:.1f} are allowed")
+            reason = f"it is {age / 86400:.1f} days old, and {ttl_s / 86400:.1f} are allowed"
+            abandon(runs, run, reason, root)
             observer.on_event(Notice("warning", f"run {run} was abandoned: too old"))
 
 
@@ -105,8 +112,17 @@ def _put_away(runs: Runs, run: str) -> None:
         ledger.close()
 
 
-def abandon(runs: Runs, run: str, reason: str) -> str | None:
-    """Give a run up, on record; what it published stays.
+def _keep_published(state: RunState, root: Path) -> None:
+    """What a run had renamed into place when it died is durable there. Raises ``StoreError``."""
+    with explained(root):
+        for job in state.open.values():
+            if job.staged and (root / job.staged.bundle).is_dir():
+                keep_in_place(root / job.staged.bundle)
+
+
+def abandon(runs: Runs, run: str, reason: str, root: Path) -> str | None:
+    """Give a run up, on record; what it published on the store at ``root`` stays, its scratch and what it
+    staged are removed.
 
     A run whose journal is damaged cannot be written to: it is set aside as it is, and where it is then is
     returned. Raises ``InputError`` for an unknown run, ``JournalLockedError`` for one that is alive.
@@ -117,9 +133,14 @@ def abandon(runs: Runs, run: str, reason: str) -> str | None:
         return runs.set_aside(run)
     if ledger is not None:
         try:
+            _keep_published(ledger.state, root)
             ledger.abandoned(reason)
         except BaseException:
             ledger.close()
             raise
+        plan = ledger.state.plan
         runs.put_away(ledger)
+        remove_staged(root, run)
+        if plan is not None:
+            remove_scratch(Path(plan.options.cache), run)
     return None

@@ -14,7 +14,7 @@ from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.runs.ledger import Ledger, Replay
 from tezzeret_cli.runs.mounts import network_filesystem
 from tezzeret_cli.runs.state import RunState
-from tezzeret_cli.wal.disk import Disk, explained, sync_folder
+from tezzeret_cli.wal.disk import Disk, explained, make_folders, sync_folder
 from tezzeret_cli.wal.journal import is_live
 from tezzeret_cli.wal.reader import read
 from tezzeret_cli.wal.segment import QUARANTINE
@@ -122,11 +122,12 @@ class Runs:
 
     def _prepare(self) -> None:
         with explained(self.root):
-            for folder in (STARTING, OPEN, DONE, CLAIMS):
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
             disk = Disk()
-            for folder_path in (self.root, self.root.parent, self.root.parent.parent):
-                sync_folder(disk, folder_path)
+            if not (self.root / STARTING).is_dir():
+                make_folders(disk, self.root)
+            for folder in (STARTING, OPEN, DONE, CLAIMS):
+                (self.root / folder).mkdir(exist_ok=True)
+            sync_folder(disk, self.root)
             kind = network_filesystem(self.root)
         if kind and not self._on_network:
             raise JournalError(

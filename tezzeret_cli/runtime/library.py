@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import threading
 
@@ -11,14 +12,15 @@ import torch
 from tezzeret_cli.errors import TargetMismatchError
 from tezzeret_cli.runtime import private
 
+_numbers = itertools.count()
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
 class Libraries:
     """The libraries that this process has opened, by sha256 and device.
 
-    A library once opened stays open, as the dynamic linker's own do, and its memory file with it: the
-    linker knows libraries by path, so a descriptor number used again would silently give the old one.
+    A library once opened stays open, as the dynamic linker's own do. Its memory file is closed as soon as it
+    is mapped.
     """
 
     def __init__(self) -> None:
@@ -44,7 +46,19 @@ def _open(name: str, data: bytes, device: torch.device) -> private.Run:
         view = view[os.write(descriptor, view) :]
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     try:
-        return private.open_library(f"/proc/self/fd/{descriptor}", device)
+        return private.open_library(_path(descriptor), device)
     except RuntimeError as error:
-        os.close(descriptor)
         raise TargetMismatchError(f"{name} cannot be opened here: {str(error).splitlines()[0]}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _path(descriptor: int) -> str:
+    """A path to an open file that was never used before.
+
+    The linker knows libraries by path: it would take a descriptor's number that is used again for the library
+    that had it before. So the path has a counter in it, each bit written as one of two ways to say nothing.
+    """
+    number = next(_numbers)
+    steps = "".join("/." if number >> bit & 1 else "//" for bit in range(64))
+    return f"/proc/self{steps}/fd/{descriptor}"

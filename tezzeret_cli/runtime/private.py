@@ -97,6 +97,11 @@ def ambient_refusal(device: str) -> str | None:
     return None
 
 
+def has_memory(tensor: Tensor) -> bool:
+    """Whether a tensor has memory of its own to point to, which one of vmap's has not."""
+    return torch._C._has_storage(tensor)
+
+
 def is_plain(tensor: Any) -> bool:
     """An ordinary strided tensor or parameter: no subclass, no lazy conjugation or negation."""
     return (

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tezzeret_cli.errors import GuardMissError
 from tezzeret_cli.model.manifest import (
     Graph,
     GuardKind,
@@ -247,7 +248,14 @@ def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tens
 
 
 def _laid_out(gradient: Tensor, tangent: Tangent) -> Tensor:
-    """The gradient in the memory layout that the backward library expects."""
+    """The gradient in the memory layout that the backward library expects. Raises ``GuardMissError`` where
+    it has no memory: the graph is the bundle's already, and eager cannot step in."""
+    if not private.has_memory(gradient):
+        raise GuardMissError(
+            "the backward of a bundle takes one gradient at a time: it was given a batch of them "
+            "(is_grads_batched, vmap)",
+            advice="loop over them, or take the gradient inside torch.func, which runs eager",
+        )
     if gradient.is_neg() or gradient.is_conj():
         gradient = gradient.resolve_conj().resolve_neg()
     order, stride = tangent.order, tangent.stride

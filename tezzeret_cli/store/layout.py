@@ -14,6 +14,7 @@ import msgspec
 
 from tezzeret_cli.bundle.scan import BUNDLES
 from tezzeret_cli.errors import StoreError, StoreLockedError
+from tezzeret_cli.wal.disk import Disk, make_folders
 
 STORE_FORMAT = 1
 _STORE_ID = re.compile(r"[0-9a-f]{32}")
@@ -67,16 +68,21 @@ class Store:
 def open_store(root: Path) -> Store:
     """Open the store at ``root``, making it first where nothing is.
 
-    Raises ``StoreError`` when it cannot be made or written, or is of a newer format.
+    Its identity is durable when this returns, whoever made it: journals are kept by it. Raises ``StoreError``
+    when it cannot be made or written, or is of a newer format.
     """
     with explained(root):
-        (root / BUNDLES).mkdir(parents=True, exist_ok=True)
+        identity = read_identity(root)
+        if identity is None:
+            make_folders(Disk(), root)
+        (root / BUNDLES).mkdir(exist_ok=True)
         (root / TMP).mkdir(exist_ok=True)
-        identity = read_identity(root) or _make_identity(root)
+        identity = identity or _make_identity(root)
         if not os.access(root / TMP, os.W_OK) or not os.access(root / BUNDLES, os.W_OK):
             read_only = os.statvfs(root).f_flag & os.ST_RDONLY
             number = errno.EROFS if read_only else errno.EACCES
             raise OSError(number, os.strerror(number))
+        sync_folder(root)
     return Store(root, identity)
 
 
@@ -87,7 +93,7 @@ def read_identity(root: Path) -> Identity | None:
         with explained(root):
             try:
                 data = path.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 return None
         identity = msgspec.json.decode(data, type=Identity)
     except msgspec.DecodeError as error:
@@ -116,7 +122,6 @@ def _make_identity(root: Path) -> Identity:
         return known
     finally:
         draft.unlink(missing_ok=True)
-    sync_folder(root)
     return identity
 
 
@@ -158,5 +163,6 @@ def explained(root: Path, what: str = "store") -> Iterator[None]:
             errno.EROFS: f"remount it writable, or give another --{what}",
             errno.EACCES: f"give a --{what} that you may write to",
             errno.EPERM: f"give a --{what} that you may write to",
+            errno.ENOTDIR: f"give a folder as --{what}",
         }.get(error.errno or 0, f"check that the {what} is mounted and writable")
         raise StoreError(f"{what} {root}: {error.strerror or error}", advice=advice) from error

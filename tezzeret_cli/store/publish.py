@@ -61,6 +61,12 @@ def move_into_place(staged: Path, target: Path) -> None:
     sync_folder(staged.parent)
 
 
+def keep_in_place(bundle: Path) -> None:
+    """Make it durable that a bundle is where it is: a process may have died between its rename and that.
+    Raises ``OSError``."""
+    sync_folder(bundle.parent)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> str:
     """Write ``manifest.json`` by rename, so that it is whole wherever it is; its sha256 in hex."""
     data = canonical(manifest)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from tezzeret_cli.store.layout import STORE_FILE, Store, explained
+from tezzeret_cli.store.layout import STORE_FILE, TMP, Store, explained
 
 PREFIX = "run-"
 _LOCK = "run.lock"
@@ -40,6 +40,11 @@ class Staging:
         """Remove everything and let go of the lock."""
         self._lock.release()
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def remove_staged(root: Path, run: str) -> None:
+    """Remove what a run of this host that ended left in the ``tmp/`` of the store at ``root``."""
+    shutil.rmtree(root / TMP / f"{PREFIX}{run}", ignore_errors=True)
 
 
 def sweep(store: Store, keep: Set[str], ended: Callable[[str], bool]) -> list[str]:

@@ -68,7 +68,6 @@ class ConsoleObserver:
         self._finished = 0
         self._conservative = False
         self._made = 0
-        self._cached = 0
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -82,9 +81,8 @@ class ConsoleObserver:
 
     def on_event(self, event: Event) -> None:
         match event:
-            case RunStarted(_, total, cached, _):
-                self._total, self._cached = total, cached
-                self._overall = self._progress.add_task("all jobs", total=total, note="")
+            case RunStarted(_, total, _, _):
+                self._begin(total)
             case JobStarted(number, blueprint_id, name, _):
                 label = f"{clean(blueprint_id)} {clean(name)}"
                 self._rows[number] = self._progress.add_task(label, total=None, note="starting")
@@ -109,6 +107,17 @@ class ConsoleObserver:
                 self._finish(report)
             case _:
                 return
+
+    def _begin(self, total: int) -> None:
+        """One after the other, several runs may be shown."""
+        for task in (*self._rows.values(), *(() if self._overall is None else (self._overall,))):
+            self._progress.remove_task(task)
+        self._rows.clear()
+        self._conservative = False
+        self._total, self._finished, self._made = total, 0, 0
+        self._started = time.monotonic()
+        self._overall = self._progress.add_task("all jobs", total=total, note="")
+        self._progress.start()
 
     def _refresh(self) -> None:
         if self._overall is None:

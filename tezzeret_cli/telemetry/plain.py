@@ -58,6 +58,7 @@ class PlainObserver(SilentObserver):
         match event:
             case RunStarted(_, total, cached, workers):
                 self._total, self._finished = total, 0
+                self._started = time.monotonic()
                 self._say(f"{total} jobs, {cached} already done, {workers} at once")
             case JobFinished(_, report):
                 self._finished += 1

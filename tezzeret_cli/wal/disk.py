@@ -120,6 +120,18 @@ def sync_folder(disk: Disk, folder: Path) -> None:
         disk.fsync(descriptor)
 
 
+def make_folders(disk: Disk, folder: Path) -> None:
+    """Make a folder and those above it where they are missing, durably. Raises ``OSError``.
+
+    A process that died may have made some of them, so all are synced but those that this user cannot have
+    made anything in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for above in folder.parents:
+        if os.access(above, os.W_OK):
+            sync_folder(disk, above)
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what the system says about a journal's disk into a ``JournalError`` with a remedy."""

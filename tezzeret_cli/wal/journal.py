@@ -168,8 +168,7 @@ def _recover(
     replaces it is."""
     names = disk.listdir(folder)
     present = numbers(names)
-    if not present:
-        sync_folder(disk, folder.parent)
+    sync_folder(disk, folder.parent)
     _make_durable(disk, folder, present)
     scan = Scan(folder, disk)
     for frame in scan:

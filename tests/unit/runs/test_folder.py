@@ -79,26 +79,26 @@ def test_a_run_that_died_before_its_plan_was_on_record_is_put_away(runs, begin):
     (run,) = runs.unfinished()
     (runs.folder(run) / "0000000001.wal").unlink()
     assert lives(runs) == {run: Life.ENDED}
-    tidy(runs, 1e9, NullObserver())
+    tidy(runs, 1e9, NullObserver(), runs.root)
     assert lives(runs) == {}
 
 
 def test_an_abandoned_run_says_so_and_is_done(runs, begin):
     ledger = begin()
     ledger.close()
-    assert abandon(runs, ledger.run_id, "by the operator") is None
+    assert abandon(runs, ledger.run_id, "by the operator", runs.root) is None
     assert lives(runs) == {}
     with pytest.raises(InputError, match="no such unfinished run"):
-        abandon(runs, ledger.run_id, "again")
+        abandon(runs, ledger.run_id, "again", runs.root)
 
 
 def test_a_run_past_its_time_is_abandoned_and_a_clock_that_jumped_back_changes_nothing(runs, begin):
     ledger = begin()
     ledger.close()
     assert ledger.state.plan.created > time.time()
-    tidy(runs, 10.0, NullObserver())
+    tidy(runs, 10.0, NullObserver(), runs.root)
     assert lives(runs) == {ledger.run_id: Life.DEAD}
-    tidy(runs, -1.0, NullObserver())
+    tidy(runs, -1.0, NullObserver(), runs.root)
     assert lives(runs) == {}
 
 
@@ -112,7 +112,7 @@ def test_a_damaged_journal_is_set_aside_whole(runs, begin):
     data[600] ^= 1
     segment.write_bytes(bytes(data))
     assert lives(runs) == {ledger.run_id: Life.DAMAGED}
-    kept = abandon(runs, ledger.run_id, "damaged")
+    kept = abandon(runs, ledger.run_id, "damaged", runs.root)
     assert kept.endswith(f"damaged/{ledger.run_id}")
     assert (runs.root / "damaged" / ledger.run_id / segment.name).read_bytes() == data
 
