@@ -28,6 +28,7 @@ _tezzeret() {
         case "${rest:-$at}|$word" in
             'tezzeret|compile') at='tezzeret compile' count=0 ;;
             'tezzeret|resume') at='tezzeret resume' count=0 ;;
+            'tezzeret|gc') at='tezzeret gc' count=0 ;;
             'tezzeret compile|--store') option=$word ;;
             'tezzeret compile|--strategy') option=$word ;;
             'tezzeret compile|--approve') option=$word ;;
@@ -48,6 +49,15 @@ _tezzeret() {
             'tezzeret resume|--state') option=$word ;;
             'tezzeret resume|--run') option=$word ;;
             'tezzeret resume|--abandon') option=$word ;;
+            'tezzeret gc|--store') option=$word ;;
+            'tezzeret gc|--ttl') option=$word ;;
+            'tezzeret gc|--keep') option=$word ;;
+            'tezzeret gc|--max-size') option=$word ;;
+            'tezzeret gc|--pin') option=$word ;;
+            'tezzeret gc|--cache-ttl') option=$word ;;
+            'tezzeret gc|--journal-ttl') option=$word ;;
+            'tezzeret gc|--cache') option=$word ;;
+            'tezzeret gc|--state') option=$word ;;
             '--|'*) ((count += 1)) ;;
             *'|--') rest=-- ;;
             *'|-'?*) ;;
@@ -68,16 +78,20 @@ _tezzeret() {
             'tezzeret compile|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret resume|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret resume|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret gc|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret gc|--cache') _tezzeret_paths -d "$current" ;;
+            'tezzeret gc|--state') _tezzeret_paths -d "$current" ;;
         esac
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
             tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
             'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
             'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --json --quiet -q --verbose -v --help -h ;;
         esac
     else
         case "$at|$count" in
-            'tezzeret|0') _tezzeret_offer "$current" compile resume ;;
+            'tezzeret|0') _tezzeret_offer "$current" compile resume gc ;;
             'tezzeret compile|'*) _tezzeret_paths -f "$current" ;;
         esac
     fi

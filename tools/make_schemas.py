@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
+from tezzeret_cli.model.collect import GcReport
 from tezzeret_cli.model.manifest import Manifest
+from tezzeret_cli.model.prewarm import PrewarmReport, Sample
 from tezzeret_cli.model.records import Record
 from tezzeret_cli.model.report import Report
 
@@ -21,6 +23,9 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schema"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 STRUCTS: dict[str, tuple[str, Any]] = {
     "manifest": ("A bundle's manifest.json, format 1", Manifest),
+    "gc": ("The report of gc --json, schema 1", GcReport),
+    "prewarm": ("The report of prewarm --json, schema 1", PrewarmReport),
+    "sample": ("A line of a bundle's samples, schema 1", Sample),
     "report": ("The report of --json, schema 1", Report),
     "record": ("The payload (msgpack) of a record in a run's journal, schema 1", Record),
 }

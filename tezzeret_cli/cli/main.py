@@ -10,6 +10,7 @@ import typer
 
 import tezzeret_cli
 from tezzeret_cli.cli import compile as compile_cli
+from tezzeret_cli.cli import gc as gc_cli
 from tezzeret_cli.cli import resume as resume_cli
 from tezzeret_cli.errors import ExitCode, TezzeretError
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command("compile", epilog=compile_cli.EXAMPLES)(compile_cli.compile_command)
 app.command("resume", epilog=resume_cli.EXAMPLES)(resume_cli.resume_command)
+app.command("gc", epilog=gc_cli.EXAMPLES)(gc_cli.gc_command)
 
 
 def _version(wanted: bool) -> None:

@@ -23,7 +23,7 @@ from tezzeret_cli.ops.resume import resume_run
 from tezzeret_cli.ops.unfinished import Life, RunSummary, abandon, summaries
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
-from tezzeret_cli.store.layout import Store, open_store, read_identity
+from tezzeret_cli.store.layout import Store, existing_identity, open_store
 from tezzeret_cli.store.staging import PREFIX
 from tezzeret_cli.worker.pool import WorkerPool
 
@@ -51,9 +51,7 @@ def run_resume(flags: Flags) -> int:
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
-    identity = read_identity(root)
-    if identity is None:
-        raise InputError(f"{root}: no store is there", advice="check the path, or that it is mounted")
+    identity = existing_identity(root)
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
     if flags.abandon:
         kept = abandon(runs, flags.abandon, "by the operator", root)

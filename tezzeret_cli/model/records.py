@@ -3,12 +3,16 @@
 A run is one transaction: ``RunBegan``, then ``RunEnded`` or ``RunAbandoned``. Each job of it is another
 one: ``JobBegan``; ``JobRetried`` and ``JobStaged`` as it goes; at the end ``JobEnded``, which commits when
 there is a bundle and aborts when there is none, or ``JobLost``, which aborts and leaves the job to do.
+
+A garbage collection is one transaction in a journal of its own: ``GcBegan``, ``GcMarked`` before each batch
+goes, ``GcEnded``. There is nothing to resume: what it marked went as a whole or stayed as a whole.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from tezzeret_cli.model.collect import GcPlan, Item
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.model.run import RunPlan
@@ -68,4 +72,23 @@ class JobLost(msgspec.Struct, frozen=True, tag="job_lost"):
     reason: str
 
 
-Record = RunBegan | RunEnded | RunAbandoned | JobBegan | JobRetried | JobStaged | JobEnded | JobLost
+class GcBegan(msgspec.Struct, frozen=True, tag="gc_began"):
+    plan: GcPlan
+
+
+class GcMarked(msgspec.Struct, frozen=True, tag="gc_marked"):
+    """These are about to go, each only if it is still unused then."""
+
+    items: tuple[Item, ...]
+
+
+class GcEnded(msgspec.Struct, frozen=True, tag="gc_ended"):
+    """Everything that was marked was looked at. ``counts`` are of what went, by kind."""
+
+    counts: dict[str, int]
+    freed_bytes: int
+
+
+RunRecord = RunBegan | RunEnded | RunAbandoned | JobBegan | JobRetried | JobStaged | JobEnded | JobLost
+GcRecord = GcBegan | GcMarked | GcEnded
+Record = RunRecord | GcRecord

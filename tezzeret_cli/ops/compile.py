@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tezzeret_cli.bundle.scan import Published
+from tezzeret_cli.bundle.use import touch
 from tezzeret_cli.keys import explain
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
@@ -34,6 +35,8 @@ def compile_blueprints(plan: RunPlan, forge: Forge, *, explained: bool = False) 
     done = _done(plan, forge.store.root, forge.observer, explained)
     reports = {number: cached_report(plan.jobs[number], *found) for number, found in done.items()}
     reports |= skipped_reports(plan)
+    for item, _ in done.values():
+        touch(item.path)  # still wanted
     if len(reports) == len(plan.jobs):
         return _show(plan, make_report(plan, reports, plan.command), forge.observer)
     return execute(forge, forge.runs.begin(plan), plan, reports, command=plan.command)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from tezzeret_cli.bundle.use import FolderLock, lock_folder
 from tezzeret_cli.model.run import HostFacts
 from tezzeret_cli.store.layout import explained
 
@@ -17,7 +18,8 @@ class Environments:
     by side do not fight for cores; what it compiles uses as many as the consumer has.
 
     Compiled headers are shared by all runs with the same torch and target, in ``shared``; everything else
-    of a job is in its own scratch folder. Making folders raises ``StoreError``.
+    of a job is in its own scratch folder. Both are locked as long as the run goes on, so that they are not
+    collected under its feet. Making folders raises ``StoreError``.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Environments:
             (self.shared / "tmp").mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch.mkdir(parents=True)
+        self._locks = [_held(self.shared, shared=True), _held(self._scratch, shared=False)]
 
     def scratch(self, number: int) -> Path:
         """A new, empty scratch folder for one job."""
@@ -85,6 +88,18 @@ class Environments:
     def close(self) -> None:
         """Remove the run's scratch folders."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+        for lock in self._locks:
+            if lock is not None:
+                lock.release()
+
+
+def _held(folder: Path, *, shared: bool) -> FolderLock | None:
+    """The lock on a folder of the cache; ``None`` on a filesystem without such locks, where the garbage
+    collector leaves it alone."""
+    try:
+        return lock_folder(folder, shared=shared, wait=True)
+    except OSError:
+        return None
 
 
 def remove_scratch(cache: Path, run: str) -> None:

@@ -9,7 +9,8 @@ import shutil
 import time
 from pathlib import Path
 
-from tezzeret_cli.errors import InputError, JournalError
+from tezzeret_cli.errors import InputError, JournalChangedError, JournalError
+from tezzeret_cli.model.collect import GcPlan
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.runs.ledger import Ledger, Replay
 from tezzeret_cli.runs.mounts import network_filesystem
@@ -21,8 +22,9 @@ from tezzeret_cli.wal.segment import QUARANTINE
 
 STARTING, OPEN, DONE, DAMAGED, CLAIMS = "starting", "open", "done", "damaged", "claims"
 UNBORN_S = 86400
-KEPT_RUNS = 100
-"""So many ended runs are kept; older ones go when a new one begins."""
+_PEEKS = 3
+KEPT_RUNS = 1000
+"""So many ended runs are kept; older ones go when a new one begins, or by age with ``gc``."""
 
 
 class Runs:
@@ -41,8 +43,8 @@ class Runs:
     def claims(self) -> Path:
         return self.root / CLAIMS
 
-    def begin(self, plan: RunPlan) -> Ledger:
-        """A new run, alive, with its plan on record."""
+    def begin(self, plan: RunPlan | GcPlan) -> Ledger:
+        """A new run or garbage collection, alive, with its plan on record."""
         self._prepare()
         self._drop_old()
         stamp = datetime.datetime.fromtimestamp(plan.created, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -72,6 +74,38 @@ class Runs:
     def ended(self, run: str) -> bool:
         """Whether the run was started here and ended."""
         return run in self._ids(DONE)
+
+    def unsettled(self) -> dict[str, RunState | None]:
+        """The runs that are alive or can be resumed, each with where it stands, ``None`` where its journal
+        cannot be read. A garbage collection that died is none of them. Changes nothing."""
+        found: dict[str, RunState | None] = {}
+        for run in self._ids(OPEN):
+            state = self._peeked(run)
+            if state is None or self._is_live(run) or (state.plan is not None and state.ending is None):
+                found[run] = state
+        return found
+
+    def journals(self) -> list[Path]:
+        """The folders of all runs that did not end, and of those that did, oldest first."""
+        return [self.root / kind / run for kind in (DONE, OPEN) for run in self._ids(kind)]
+
+    def outdated(self, before: float) -> list[Path]:
+        """The journals of runs that ended before ``before`` (seconds since 1970), oldest first. One whose
+        recovery found damage is evidence, and is none of them."""
+        found = []
+        for run in self._ids(DONE):
+            folder = self.root / DONE / run
+            with contextlib.suppress(FileNotFoundError):
+                if folder.stat().st_mtime < before and not (folder / QUARANTINE).exists():
+                    found.append(folder)
+        return found
+
+    def drop(self, run: str) -> None:
+        """Remove the journal of a run that ended; no reader sees half of it."""
+        doomed = self.root / STARTING / run
+        with explained(self.root), contextlib.suppress(FileNotFoundError):
+            (self.root / DONE / run).rename(doomed)
+            shutil.rmtree(doomed)
 
     def knows(self, run: str) -> bool:
         """Whether the run was started here."""
@@ -152,6 +186,16 @@ class Runs:
                 return True
             raise
 
+    def _peeked(self, run: str) -> RunState | None:
+        for _ in range(_PEEKS):
+            try:
+                return self.peek(run)
+            except JournalChangedError:
+                continue
+            except (JournalError, InputError):
+                break
+        return None
+
     def _drop_old(self) -> None:
         """Remove the oldest ended runs, and those that died a day ago before they began. One whose recovery
         found damage is kept: it is evidence."""
@@ -162,7 +206,7 @@ class Runs:
                     shutil.rmtree(folder, ignore_errors=True)
         done = [run for run in self._ids(DONE) if not (self.root / DONE / run / QUARANTINE).exists()]
         for run in done[:-KEPT_RUNS]:
-            shutil.rmtree(self.root / DONE / run, ignore_errors=True)
+            self.drop(run)
 
 
 def age_s(plan: RunPlan) -> float:

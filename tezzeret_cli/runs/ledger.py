@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from tezzeret_cli.errors import JournalDamagedError
+from tezzeret_cli.model.collect import GcPlan, Item
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.records import (
     SCHEMA,
+    GcBegan,
+    GcEnded,
+    GcMarked,
     JobBegan,
     JobEnded,
     JobLost,
@@ -84,9 +88,9 @@ class Ledger:
         last = found.ending.sequence
         return f"the journal's last write was cut off ({found.reason}); it goes on after record {last}"
 
-    def began(self, plan: RunPlan) -> None:
-        """The run begins."""
-        self.write(self._run, RunBegan(plan))
+    def began(self, plan: RunPlan | GcPlan) -> None:
+        """The run, or the garbage collection, begins."""
+        self.write(self._run, GcBegan(plan) if isinstance(plan, GcPlan) else RunBegan(plan))
 
     def job(self, number: int, key: str) -> JobLedger:
         """An attempt at a job begins."""
@@ -101,6 +105,14 @@ class Ledger:
     def ended(self, counts: Mapping[str, int]) -> None:
         """Every job ended."""
         self.write(self._run, RunEnded(dict(counts)))
+
+    def marked(self, items: Sequence[Item]) -> None:
+        """These are about to be removed."""
+        self.write(self._run, GcMarked(tuple(items)))
+
+    def collected(self, counts: Mapping[str, int], freed_bytes: int) -> None:
+        """The garbage collection ended."""
+        self.write(self._run, GcEnded(dict(counts), freed_bytes))
 
     def abandoned(self, reason: str) -> None:
         """Nobody will finish the run."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from tezzeret_cli.model.collect import GcPlan
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.records import (
+    GcBegan,
+    GcEnded,
+    GcMarked,
     JobBegan,
     JobEnded,
     JobLost,
@@ -40,12 +44,14 @@ class Done(msgspec.Struct):
 
 
 class RunState(msgspec.Struct):
-    """Where a run stands. Its size follows the jobs of the run, not the length of its journal."""
+    """Where a run stands. Its size follows the jobs of the run, not the length of its journal. ``collection``
+    is the plan of a garbage collection, which has no ``plan`` and nothing that could be resumed."""
 
     plan: RunPlan | None = None
     open: dict[str, OpenJob] = {}
     done: dict[int, Done] = {}
-    ending: RunEnded | RunAbandoned | None = None
+    ending: RunEnded | RunAbandoned | GcEnded | None = None
+    collection: GcPlan | None = None
 
     @property
     def finished(self) -> dict[int, JobReport]:
@@ -70,6 +76,9 @@ _KINDS: dict[type[msgspec.Struct], tuple[Type, ...]] = {
     JobStaged: (Type.DATA,),
     JobEnded: (Type.COMMIT, Type.ABORT),
     JobLost: (Type.ABORT,),
+    GcBegan: (Type.BEGIN,),
+    GcMarked: (Type.DATA,),
+    GcEnded: (Type.COMMIT,),
 }
 
 _DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
@@ -98,8 +107,10 @@ def replay(state: RunState, frame: Frame) -> RunState:
 
 def apply(state: RunState, txn: bytes, record: Record) -> RunState:
     """``state`` after one record; it is changed in place. Raises ``ImpossibleRecord``."""
+    if isinstance(record, GcBegan | GcMarked | GcEnded):
+        return _collection(state, record)
     if isinstance(record, RunBegan):
-        if state.plan is not None:
+        if state.plan is not None or state.collection is not None:
             raise ImpossibleRecord("a second beginning of the run")
         state.plan = record.plan
         return state
@@ -111,6 +122,19 @@ def apply(state: RunState, txn: bytes, record: Record) -> RunState:
         state.ending = record
         return state
     return _job(state, state.plan, txn.hex(), record)
+
+
+def _collection(state: RunState, record: GcBegan | GcMarked | GcEnded) -> RunState:
+    if isinstance(record, GcBegan):
+        if state.plan is not None or state.collection is not None:
+            raise ImpossibleRecord("a second beginning")
+        state.collection = record.plan
+        return state
+    if state.collection is None or state.ending is not None:
+        raise ImpossibleRecord(f"a {type(record).__name__} outside of a collection")
+    if isinstance(record, GcEnded):
+        state.ending = record
+    return state
 
 
 def _job(

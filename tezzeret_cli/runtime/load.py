@@ -11,6 +11,7 @@ from safetensors.torch import load as load_tensors
 
 from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files, read_manifest
 from tezzeret_cli.bundle.target import mismatch
+from tezzeret_cli.bundle.use import in_use
 from tezzeret_cli.errors import QuarantinedError, TargetMismatchError
 from tezzeret_cli.model.manifest import Graph, Manifest
 from tezzeret_cli.runtime import private
@@ -50,14 +51,15 @@ def load(
     bundle = Path(path)
     if bundle.name == MANIFEST:
         bundle = bundle.parent
-    manifest, _ = read_manifest(bundle)
-    if manifest.quarantine and not quarantined:
-        raise QuarantinedError(
-            f"{manifest.blueprint_id} {manifest.version} is in quarantine: {manifest.quarantine}",
-            advice="load it with quarantined=True if that is what you want",
-        )
-    where = _device(manifest, device)
-    files = read_files(bundle, manifest)
+    with in_use(bundle):
+        manifest, _ = read_manifest(bundle)
+        if manifest.quarantine and not quarantined:
+            raise QuarantinedError(
+                f"{manifest.blueprint_id} {manifest.version} is in quarantine: {manifest.quarantine}",
+                advice="load it with quarantined=True if that is what you want",
+            )
+        where = _device(manifest, device)
+        files = read_files(bundle, manifest)
     entries = {entry.path: entry for entry in manifest.files}
 
     def open_library(graph: Graph) -> private.Run:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tezzeret_cli.bundle.scan import BUNDLES
-from tezzeret_cli.errors import StoreError, StoreLockedError
+from tezzeret_cli.errors import InputError, StoreError, StoreLockedError
 from tezzeret_cli.wal.disk import Disk, make_folders
 
 STORE_FORMAT = 1
@@ -105,6 +105,14 @@ def read_identity(root: Path) -> Identity | None:
         )
     if not _STORE_ID.fullmatch(identity.store_id):
         raise StoreError(f"{path}: damaged: no store id", advice="restore it, or use another store")
+    return identity
+
+
+def existing_identity(root: Path) -> Identity:
+    """The identity of the store at ``root``. Raises ``InputError`` where there is none, ``StoreError``."""
+    identity = read_identity(root)
+    if identity is None:
+        raise InputError(f"{root}: no store is there", advice="check the path, or that it is mounted")
     return identity
 
 

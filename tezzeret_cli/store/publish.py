@@ -13,10 +13,11 @@ import msgspec
 
 from tezzeret_cli.bundle.canonical import canonical
 from tezzeret_cli.bundle.read import MANIFEST
-from tezzeret_cli.bundle.version import Version, next_version
+from tezzeret_cli.bundle.version import Version, next_version, parse
 from tezzeret_cli.model.manifest import Manifest
 from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import Store, explained, sync, sync_folder
+from tezzeret_cli.store.retired import unused
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -35,7 +36,8 @@ def publish(store: Store, staged: Path, draft: Manifest, about_to: AboutTo) -> M
     """
     with store.publishing(), explained(store.root):
         newest = Catalogue(store.root, {draft.blueprint_id}).newest(draft.blueprint_id, draft.lineage)
-        version = next_version(newest, draft)
+        last = parse(newest.version) if newest else None
+        version = unused(store.root, draft.blueprint_id, last, next_version(newest, draft))
         while True:
             manifest = msgspec.structs.replace(draft, version=str(version))
             digest = write_manifest(staged, manifest)

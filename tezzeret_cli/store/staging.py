@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 from tezzeret_cli.store.layout import STORE_FILE, TMP, Store, explained
@@ -48,29 +48,37 @@ def remove_staged(root: Path, run: str) -> None:
 
 
 def sweep(store: Store, keep: Set[str], ended: Callable[[str], bool]) -> list[str]:
-    """Remove what dead runs left in ``tmp/``; the names of what was removed.
+    """Remove what dead runs left in ``tmp/``; the names of what was removed. ``keep`` and ``ended`` as in
+    ``left_behind``."""
+    for draft in store.tmp.glob(f"{STORE_FILE}.*"):
+        draft.unlink(missing_ok=True)
+    return [folder.name for folder in left_behind(store.tmp, keep, ended) if remove_left_behind(folder)]
+
+
+def left_behind(tmp: Path, keep: Set[str], ended: Callable[[str], bool]) -> Iterator[Path]:
+    """The folders below ``tmp`` that no run needs.
 
     ``keep`` are this host's runs that did not end. One that is neither among them nor has ``ended`` may be
     another host's, alive where its lock cannot be seen, so its folder is left alone for a week.
     """
+    for folder in sorted(tmp.glob(f"{PREFIX}*")):
+        run = folder.name.removeprefix(PREFIX)
+        if run not in keep and (ended(run) or _untouched(folder)):
+            yield folder
+
+
+def remove_left_behind(folder: Path) -> bool:
+    """Remove a staging folder unless the run that made it turns out to be alive; whether it was removed."""
     from filelock import FileLock, Timeout
 
-    for draft in store.tmp.glob(f"{STORE_FILE}.*"):
-        draft.unlink(missing_ok=True)
-    removed = []
-    for folder in sorted(store.tmp.glob(f"{PREFIX}*")):
-        run = folder.name.removeprefix(PREFIX)
-        if run in keep or not (ended(run) or _untouched(folder)):
-            continue
-        lock = FileLock(folder / _LOCK, fallback_to_soft=False)
-        try:
-            lock.acquire(timeout=0)
-        except (Timeout, OSError):
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
-        removed.append(folder.name)
-    return removed
+    lock = FileLock(folder / _LOCK, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    return True
 
 
 def _untouched(folder: Path) -> bool:
