@@ -29,6 +29,7 @@ _tezzeret() {
             'tezzeret|compile') at='tezzeret compile' count=0 ;;
             'tezzeret|resume') at='tezzeret resume' count=0 ;;
             'tezzeret|gc') at='tezzeret gc' count=0 ;;
+            'tezzeret|stats') at='tezzeret stats' count=0 ;;
             'tezzeret compile|--store') option=$word ;;
             'tezzeret compile|--strategy') option=$word ;;
             'tezzeret compile|--approve') option=$word ;;
@@ -58,6 +59,13 @@ _tezzeret() {
             'tezzeret gc|--journal-ttl') option=$word ;;
             'tezzeret gc|--cache') option=$word ;;
             'tezzeret gc|--state') option=$word ;;
+            'tezzeret stats|--store') option=$word ;;
+            'tezzeret stats|--since') option=$word ;;
+            'tezzeret stats|--format') option=$word ;;
+            'tezzeret stats|--output') option=$word ;;
+            'tezzeret stats|--interval') option=$word ;;
+            'tezzeret stats|--cache') option=$word ;;
+            'tezzeret stats|--state') option=$word ;;
             '--|'*) ((count += 1)) ;;
             *'|--') rest=-- ;;
             *'|-'?*) ;;
@@ -81,6 +89,11 @@ _tezzeret() {
             'tezzeret gc|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret stats|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret stats|--format') _tezzeret_offer "$current" table json prometheus ;;
+            'tezzeret stats|--output') _tezzeret_paths -f "$current" ;;
+            'tezzeret stats|--cache') _tezzeret_paths -d "$current" ;;
+            'tezzeret stats|--state') _tezzeret_paths -d "$current" ;;
         esac
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
@@ -88,10 +101,11 @@ _tezzeret() {
             'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
             'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --json --quiet -q --verbose -v --help -h ;;
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
         esac
     else
         case "$at|$count" in
-            'tezzeret|0') _tezzeret_offer "$current" compile resume gc ;;
+            'tezzeret|0') _tezzeret_offer "$current" compile resume gc stats ;;
             'tezzeret compile|'*) _tezzeret_paths -f "$current" ;;
         esac
     fi

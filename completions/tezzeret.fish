@@ -23,11 +23,16 @@ function __tezzeret_at
             case 'tezzeret|gc'
                 set at 'tezzeret gc'
                 set count 0
+            case 'tezzeret|stats'
+                set at 'tezzeret stats'
+                set count 0
             case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state'
                 set skip 1
             case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon'
                 set skip 1
             case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state'
+                set skip 1
+            case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
             case '*|-*'
             case '*'
@@ -41,6 +46,7 @@ complete -c tezzeret -f
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a compile -d 'Compile blueprints into bundles; what is unchanged is skipped.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a resume -d 'Finish what a run that was killed, interrupted or cut off left to do on a store.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a gc -d 'Remove what nobody uses any more: old bundles, and what runs left behind.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a stats -d 'Show what the runs on a store did, and how it stands.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l version -d 'Show the version and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l install-completion -d 'Install completion for the current shell.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l show-completion -d 'Show completion for the current shell, to copy it or customize the installation.'
@@ -89,8 +95,8 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l ttl -f -r -d 'Remove 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l keep -f -r -d 'Keep the N newest of each lineage; alone, remove the older ones.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l max-size -f -r -d 'Then remove the least recently used until all bundles fit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l pin -f -r -d 'Never remove these: BP023, BP023/1.0.0 or a glob; repeatable. Also a line each in the file pins of the store.'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l cache-ttl -f -r -d 'Remove compiled headers and objects unused for longer.  [default: 30d]'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l journal-ttl -f -r -d 'Remove journals and telemetry of runs that ended before that.  [default: 90d]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l cache-ttl -f -r -d 'Remove compiled headers and objects unused for longer. [default: 30d]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l journal-ttl -f -r -d 'Remove journals and telemetry older than that. [default: 90d]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l cache -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l dry-run -d 'Show what would go, and why; write nothing.'
@@ -98,3 +104,13 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l json -d 'Print one JS
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l help -s h -d 'Show this message and exit.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l since -f -r -d 'Only what ended since then: 7d, 12h or 2026-01-31. [default: all]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l format -f -a '\'table\' \'json\' \'prometheus\'' -r -d 'table, json or prometheus. [default: table]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l output -F -r -d 'Replace this file at once, instead of printing.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l watch -d 'Show it again and again until Ctrl-C.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l interval -f -r -d 'How often, with --watch. [default: 2]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l cache -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l json -d 'Print one JSON report on stdout.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l help -s h -d 'Show this message and exit.'

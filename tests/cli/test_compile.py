@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import tezzeret_cli
+from tests.support.command import ROOT
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import NoBundleError
 
@@ -179,3 +180,35 @@ def test_help_imports_nothing_heavy(tezzeret):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LEAN = {
+    "stats": ("stats", "--store", "{store}", "--json"),
+    "gc": ("gc", "--store", "{store}", "--dry-run"),
+    "compile, unchanged": ("compile", "--store", "{store}", "--select", "BP001"),
+}
+"""What must start fast, and what it must not import for that."""
+HEAVY = ("torch", "numpy", "pydantic", "psutil", "redis", "cryptography", "tezzeret_cli.runtime")
+
+
+@pytest.mark.parametrize("arguments", LEAN.values(), ids=LEAN.keys())
+def test_a_subcommand_imports_nothing_heavy(tezzeret, tmp_path_factory, arguments):
+    store = tmp_path_factory.getbasetemp() / "lean-store"
+    if not (store / "bundles" / "BP001").exists():
+        made = tezzeret.run("compile", "--store", str(store), "--select", "BP001", timeout=300)
+        assert made.returncode == 0, made.stderr
+    code = (
+        "import atexit, sys\nfrom tezzeret_cli.cli.main import main\n"
+        f"atexit.register(lambda: print([n for n in {HEAVY!r} if n in sys.modules], file=sys.stderr))\n"
+        "main()"
+    )
+    words = [word.format(store=store) for word in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=tezzeret.environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"

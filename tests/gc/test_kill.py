@@ -22,7 +22,7 @@ from tezzeret_cli.ops.unfinished import tidy
 from tezzeret_cli.store import publish as publishing
 
 HARMLESS = {"unlink", "rmdir", "open", MKDIR_AGAIN}
-"""What may fail without an error: removals, and the lock of a folder that then stays; the report tells them."""
+"""What may fail without an error: removals, and the lock of a folder that then stays. The report tells."""
 
 FOREIGN = "run-20200101T000000Z-00000000"
 STAYS = ["BP001/1.1.0+a", "BP003/1.0.0+a"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tezzeret_cli.bundle.version import parse
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.collect import Rules
-from tezzeret_cli.ops.gc_policy import Bundle, choose, duration, size
+from tezzeret_cli.ops.gc_policy import Bundle, choose
+from tezzeret_cli.telemetry.numbers import duration, size
 
 NOW = 1_800_000_000.0
 DAY = 86400.0

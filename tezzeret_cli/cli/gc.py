@@ -38,11 +38,20 @@ def gc_command(
         ),
     ] = None,
     cache_ttl: Annotated[
-        str, typer.Option(metavar="TIME", help="Remove compiled headers and objects unused for longer.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Remove compiled headers and objects unused for longer. [default: 30d]",
+            show_default=False,
+        ),
     ] = "30d",
     journal_ttl: Annotated[
         str,
-        typer.Option(metavar="TIME", help="Remove journals and telemetry of runs that ended before that."),
+        typer.Option(
+            metavar="TIME",
+            help="Remove journals and telemetry older than that. [default: 90d]",
+            show_default=False,
+        ),
     ] = "90d",
     cache: Annotated[
         str | None,

@@ -17,10 +17,10 @@ from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.collect import GcPlan, GcReport, Rules
 from tezzeret_cli.ops.gc import collect, would_collect
 from tezzeret_cli.ops.gc_mark import PINS
-from tezzeret_cli.ops.gc_policy import size
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import load_settings, parse_size, store_of
 from tezzeret_cli.store.layout import existing_identity, open_store
+from tezzeret_cli.telemetry.numbers import size
 from tezzeret_cli.telemetry.text import clean
 
 

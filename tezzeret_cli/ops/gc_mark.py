@@ -13,12 +13,13 @@ from tezzeret_cli.bundle.read import MANIFEST
 from tezzeret_cli.bundle.scan import BUNDLES, published
 from tezzeret_cli.bundle.use import USED, last_use, lock_folder
 from tezzeret_cli.model.collect import Item, Kept, Kind, Rules
-from tezzeret_cli.ops.gc_policy import GRACE_S, Bundle, choose, duration
+from tezzeret_cli.ops.gc_policy import GRACE_S, Bundle, choose
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import STORE_FILE, TMP
 from tezzeret_cli.store.samples import SAMPLES, SUFFIX
 from tezzeret_cli.store.staging import PREFIX, left_behind
 from tezzeret_cli.store.usage import entries, touched, tree_bytes
+from tezzeret_cli.telemetry.numbers import duration
 
 PINS = "pins"
 SPOOL = "telemetry"
@@ -29,11 +30,12 @@ _TARGET = re.compile(r"\d+\.\d+[^/]*-\w+")
 
 class Marked(msgspec.Struct, frozen=True):
     """``items`` go, in this order; ``kept`` would go but for the reason given; ``bundle_bytes`` are those of
-    the bundles that are left."""
+    the bundles that are left; ``bundles`` are all."""
 
     items: list[Item]
     kept: list[Kept]
     bundle_bytes: int
+    bundles: list[Bundle]
 
 
 class Needs:
@@ -89,7 +91,7 @@ def mark(root: Path, runs: Runs, cache: Path, rules: Rules, now: float) -> Marke
     items += _cache(cache, rules, now, kept)
     items += _scratch(cache, frozenset(needs.runs), now)
     left = sum(b.bytes for b in there) - sum(b.bytes for b, _ in choice.going)
-    return Marked(items, kept, left)
+    return Marked(items, kept, left, there)
 
 
 def bundles(root: Path) -> Iterator[Bundle]:

@@ -10,6 +10,7 @@ import msgspec
 from tezzeret_cli.bundle.version import Version
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.collect import Rules
+from tezzeret_cli.telemetry.numbers import duration, size
 
 GRACE_S = 60.0
 """What was used or published within so many seconds never goes: somebody may be about to open it."""
@@ -130,20 +131,3 @@ def _names(bundle: Bundle) -> Iterator[str]:
     yield bundle.blueprint_id
     yield f"{bundle.blueprint_id}/{text}"
     yield f"{bundle.blueprint_id}/{text.partition('+')[0]}"
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people, in the largest unit that there is one of."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{seconds:.0f} s"

@@ -85,9 +85,11 @@ class Runs:
                 found[run] = state
         return found
 
-    def journals(self) -> list[Path]:
-        """The folders of all runs that did not end, and of those that did, oldest first."""
-        return [self.root / kind / run for kind in (DONE, OPEN) for run in self._ids(kind)]
+    def journals(self) -> dict[str, tuple[Path, Path]]:
+        """Every run, oldest first, with the folders that its journal is in: before it ends, and then."""
+        found = {*self._ids(OPEN)}
+        found.update(self._ids(DONE))
+        return {run: (self.root / OPEN / run, self.root / DONE / run) for run in sorted(found)}
 
     def outdated(self, before: float) -> list[Path]:
         """The journals of runs that ended before ``before`` (seconds since 1970), oldest first. One whose
