@@ -29,6 +29,7 @@ _tezzeret() {
             'tezzeret|compile') at='tezzeret compile' count=0 ;;
             'tezzeret|resume') at='tezzeret resume' count=0 ;;
             'tezzeret|gc') at='tezzeret gc' count=0 ;;
+            'tezzeret|prewarm') at='tezzeret prewarm' count=0 ;;
             'tezzeret|stats') at='tezzeret stats' count=0 ;;
             'tezzeret compile|--store') option=$word ;;
             'tezzeret compile|--strategy') option=$word ;;
@@ -59,6 +60,12 @@ _tezzeret() {
             'tezzeret gc|--journal-ttl') option=$word ;;
             'tezzeret gc|--cache') option=$word ;;
             'tezzeret gc|--state') option=$word ;;
+            'tezzeret prewarm|--store') option=$word ;;
+            'tezzeret prewarm|--device') option=$word ;;
+            'tezzeret prewarm|--jobs' | 'tezzeret prewarm|-j') option=$word ;;
+            'tezzeret prewarm|--repeat') option=$word ;;
+            'tezzeret prewarm|--max-regression') option=$word ;;
+            'tezzeret prewarm|--allow-factory') option=$word ;;
             'tezzeret stats|--store') option=$word ;;
             'tezzeret stats|--since') option=$word ;;
             'tezzeret stats|--format') option=$word ;;
@@ -89,6 +96,8 @@ _tezzeret() {
             'tezzeret gc|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret prewarm|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret prewarm|--device') _tezzeret_offer "$current" cpu cuda ;;
             'tezzeret stats|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret stats|--format') _tezzeret_offer "$current" table json prometheus ;;
             'tezzeret stats|--output') _tezzeret_paths -f "$current" ;;
@@ -101,12 +110,14 @@ _tezzeret() {
             'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
             'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --json --quiet -q --verbose -v --help -h ;;
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
         esac
     else
         case "$at|$count" in
-            'tezzeret|0') _tezzeret_offer "$current" compile resume gc stats ;;
+            'tezzeret|0') _tezzeret_offer "$current" compile resume gc prewarm stats ;;
             'tezzeret compile|'*) _tezzeret_paths -f "$current" ;;
+            'tezzeret prewarm|'*) _tezzeret_paths -f "$current" ;;
         esac
     fi
     return 0

@@ -23,6 +23,9 @@ function __tezzeret_at
             case 'tezzeret|gc'
                 set at 'tezzeret gc'
                 set count 0
+            case 'tezzeret|prewarm'
+                set at 'tezzeret prewarm'
+                set count 0
             case 'tezzeret|stats'
                 set at 'tezzeret stats'
                 set count 0
@@ -31,6 +34,8 @@ function __tezzeret_at
             case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon'
                 set skip 1
             case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state'
+                set skip 1
+            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory'
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
@@ -46,6 +51,7 @@ complete -c tezzeret -f
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a compile -d 'Compile blueprints into bundles; what is unchanged is skipped.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a resume -d 'Finish what a run that was killed, interrupted or cut off left to do on a store.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a gc -d 'Remove what nobody uses any more: old bundles, and what runs left behind.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a prewarm -d 'Load bundles in fresh processes without a compiler, and time every variant against eager.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a stats -d 'Show what the runs on a store did, and how it stands.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l version -d 'Show the version and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l install-completion -d 'Install completion for the current shell.'
@@ -104,6 +110,17 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l json -d 'Print one JS
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l help -s h -d 'Show this message and exit.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\' \'*\'' -F
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l device -f -a '\'cpu\' \'cuda\'' -r -d 'cpu, cuda or cuda:N. [default: what each bundle is built for]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l jobs -s j -f -r -d 'Bundles at once; more disturb the times. [default: 1]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l repeat -f -r -d 'Timed steps of each variant. [default: 20]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l max-regression -f -r -d 'Fail for a bundle that is slower than its record by more, such as 20%.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l allow-factory -f -r -d 'Also run eager code of factories that match, to compare with; repeatable. [default: the built-in ones]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l json -d 'Print one JSON report on stdout.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l quiet -s q -d 'Only errors.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l help -s h -d 'Show this message and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l since -f -r -d 'Only what ended since then: 7d, 12h or 2026-01-31. [default: all]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l format -f -a '\'table\' \'json\' \'prometheus\'' -r -d 'table, json or prometheus. [default: table]'

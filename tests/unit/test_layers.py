@@ -27,7 +27,10 @@ LAYERS = (
 
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
-CHILD = ("build", "capture", "lower", "private", "prove", "reference", "shapes", "subject", "symbols")
+CHILD = (
+    *("build", "capture", "lower", "prewarm", "private", "prove", "reference", "shapes", "subject"),
+    "symbols",
+)
 TORCH_HOMES = ("blueprints", "runtime", *(f"worker/{name}.py" for name in CHILD))
 
 

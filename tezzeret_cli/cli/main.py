@@ -11,6 +11,7 @@ import typer
 import tezzeret_cli
 from tezzeret_cli.cli import compile as compile_cli
 from tezzeret_cli.cli import gc as gc_cli
+from tezzeret_cli.cli import prewarm as prewarm_cli
 from tezzeret_cli.cli import resume as resume_cli
 from tezzeret_cli.cli import stats as stats_cli
 from tezzeret_cli.errors import ExitCode, TezzeretError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("compile", epilog=compile_cli.EXAMPLES)(compile_cli.compile_command)
 app.command("resume", epilog=resume_cli.EXAMPLES)(resume_cli.resume_command)
 app.command("gc", epilog=gc_cli.EXAMPLES)(gc_cli.gc_command)
+app.command("prewarm", epilog=prewarm_cli.EXAMPLES)(prewarm_cli.prewarm_command)
 app.command("stats", epilog=stats_cli.EXAMPLES)(stats_cli.stats_command)
 
 

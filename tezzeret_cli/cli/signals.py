@@ -7,9 +7,15 @@ import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
+from typing import Protocol
 
 from tezzeret_cli.errors import ExitCode
-from tezzeret_cli.ops.job_loop import JobLoop
+
+
+class Stoppable(Protocol):
+    """What a signal ends early."""
+
+    def stop(self) -> None: ...
 
 
 class Stop:
@@ -18,9 +24,9 @@ class Stop:
 
     def __init__(self) -> None:
         self.exit_code = 0
-        self._loop: JobLoop | None = None
+        self._loop: Stoppable | None = None
 
-    def watch(self, loop: JobLoop) -> None:
+    def watch(self, loop: Stoppable) -> None:
         self._loop = loop
         if self.exit_code:
             loop.stop()

@@ -54,7 +54,34 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
     report: Report
 
 
-Event = RunStarted | JobStarted | JobStage | JobFinished | ModeEntered | Notice | RunFinished
+class BundlePrewarmed(msgspec.Struct, frozen=True, tag=True):
+    """A published bundle was timed; ``p50_ms`` and ``p95_ms`` are of a steady step of its slowest variant."""
+
+    blueprint_id: str
+    version: str
+    strategy: str
+    p50_ms: float
+    p95_ms: float
+
+
+class GarbageCollected(msgspec.Struct, frozen=True, tag=True):
+    """A collection ended. ``counts`` are of what went, by kind."""
+
+    counts: dict[str, int]
+    freed_bytes: int
+
+
+Event = (
+    RunStarted
+    | JobStarted
+    | JobStage
+    | JobFinished
+    | ModeEntered
+    | Notice
+    | RunFinished
+    | BundlePrewarmed
+    | GarbageCollected
+)
 
 
 class Observer(Protocol):

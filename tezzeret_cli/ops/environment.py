@@ -73,17 +73,8 @@ class Environments:
         }
 
     def proof(self, scratch: Path) -> dict[str, str]:
-        """The whole environment of a proof: a consumer without compiler, with an empty cache."""
-        kept = {name: self._inherited[name] for name in _PASSED_TO_PROOF if name in self._inherited}
-        return (
-            kept
-            | self._threads
-            | {
-                "PATH": "",
-                "HOME": str(scratch),
-                "TORCHINDUCTOR_CACHE_DIR": str(scratch / "no-cache"),
-            }
-        )
+        """The whole environment of a proof."""
+        return consumer_environment(self._inherited, scratch, int(self._threads["OMP_NUM_THREADS"]))
 
     def close(self) -> None:
         """Remove the run's scratch folders."""
@@ -91,6 +82,20 @@ class Environments:
         for lock in self._locks:
             if lock is not None:
                 lock.release()
+
+
+def consumer_environment(inherited: Mapping[str, str], scratch: Path, threads: int) -> dict[str, str]:
+    """The whole environment of a consumer without compiler, with an empty cache."""
+    kept = {name: inherited[name] for name in _PASSED_TO_PROOF if name in inherited}
+    return (
+        kept
+        | {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        | {
+            "PATH": "",
+            "HOME": str(scratch),
+            "TORCHINDUCTOR_CACHE_DIR": str(scratch / "no-cache"),
+        }
+    )
 
 
 def _held(folder: Path, *, shared: bool) -> FolderLock | None:

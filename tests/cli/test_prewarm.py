@@ -1,0 +1,170 @@
+"""``tezzeret prewarm`` over real bundles, in real processes without a compiler."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import tarfile
+import time
+
+import jsonschema
+import msgspec
+import pytest
+import zstandard
+
+from tests.compat.test_golden_bundles import GOLDEN
+from tests.support.command import ROOT
+from tests.support.stores import put
+from tezzeret_cli.bundle.read import read_manifest
+from tezzeret_cli.bundle.target import mismatch
+from tezzeret_cli.model.prewarm import Sample, VariantTimes
+from tezzeret_cli.ops.prewarm import regression
+from tezzeret_cli.store.layout import open_store
+from tezzeret_cli.store.samples import append, path_of, read
+
+SCHEMA = json.loads((ROOT / "docs" / "schema" / "prewarm.schema.json").read_text())
+
+
+@pytest.fixture
+def bundle(store, tmp_path):
+    """A golden bundle, published in a store."""
+    opened = open_store(store)
+    folder = tmp_path / "unpacked"
+    data = zstandard.ZstdDecompressor().decompress(GOLDEN[0].read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        archive.extractall(folder, filter="data")
+    manifest, _ = read_manifest(folder)
+    if reason := mismatch(manifest.target):
+        pytest.skip(reason)
+    target = opened.bundle(manifest.blueprint_id, manifest.version)
+    target.parent.mkdir()
+    folder.rename(target)
+    return target
+
+
+def warmed(tezzeret, *args: str, code: int = 0) -> list[dict]:
+    done = tezzeret.run("prewarm", *args, "--json", timeout=300)
+    assert done.returncode == code, done.stderr
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, SCHEMA)
+    return report["bundles"]
+
+
+def test_every_variant_is_timed_and_the_sample_is_kept(tezzeret, store, bundle):
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    (found,) = warmed(tezzeret, str(store), "--repeat", "4")
+    manifest, _ = read_manifest(bundle)
+    assert (found["status"], found["regression"]) == ("warmed", None)
+    assert [v["name"] for v in found["sample"]["variants"]] == [v.name for v in manifest.variants]
+    for variant in found["sample"]["variants"]:
+        assert len(variant["samples_ms"]) == 4
+        assert 0 < variant["p50_ms"] <= variant["p95_ms"] == max(variant["samples_ms"])
+        assert variant["first_ms"] > 0
+        assert variant["eager_p50_ms"] > 0, variant["why"]
+    (again,) = warmed(tezzeret, str(bundle), "--repeat", "2", "-j", "2")
+    assert again["regression"] is None  # with another number of threads, it cannot be compared
+    (third,) = warmed(tezzeret, "--store", str(store), "--repeat", "2", "--max-regression", "100000")
+    assert isinstance(third["regression"], float)
+    kept = read(store, manifest.blueprint_id, manifest.version)
+    assert [len(sample.variants[0].samples_ms) for sample in kept] == [4, 2, 2]
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+
+
+def test_a_bundle_that_regressed_is_named(tezzeret, store, bundle):
+    (first,) = warmed(tezzeret, str(bundle), "--repeat", "2")
+    sample = msgspec.convert(first["sample"], Sample)
+    fast = tuple(msgspec.structs.replace(v, p50_ms=v.p50_ms / 1e6) for v in sample.variants)
+    path = path_of(store, first["blueprint_id"], first["version"])
+    path.unlink()
+    append(store, first["blueprint_id"], first["version"], msgspec.structs.replace(sample, variants=fast))
+    done = tezzeret.run("prewarm", str(bundle), "--repeat", "2", "--max-regression", "20%", timeout=300)
+    assert done.returncode == 1
+    assert f"warning: {first['blueprint_id']} {first['version']}: " in done.stderr
+    assert "slower than its record, 20% allowed" in done.stderr
+    assert "regressed" in done.stdout
+
+
+def test_a_bundle_beside_a_store_is_warmed_and_nothing_is_kept(tezzeret, bundle, tmp_path):
+    alone = tmp_path / "alone"
+    shutil.copytree(bundle, alone)
+    (found,) = warmed(tezzeret, str(alone / "manifest.json"), "--repeat", "2")
+    assert (found["status"], found["regression"]) == ("warmed", None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "store"]
+
+
+def test_damage_is_told_and_the_others_are_warmed(tezzeret, store, bundle):
+    put(open_store(store), "BP002", "1.0.0+a", published=time.time())
+    found = {item["blueprint_id"]: item for item in warmed(tezzeret, str(store), "--repeat", "1", code=1)}
+    assert found["BP002"]["status"] == "failed"
+    assert found["BP002"]["reason"]
+    assert found[bundle.parent.name]["status"] == "warmed"
+
+
+def test_a_factory_that_is_not_allowed_does_not_run(tezzeret, store, bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["factory"] |= {"path": "os:abort", "builtin": False}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (found,) = warmed(tezzeret, str(bundle), "--repeat", "1")
+    (variant, *_) = found["sample"]["variants"]
+    assert variant["eager_p50_ms"] is None
+    assert variant["why"] == "the factory os:abort is not allowed to run"
+
+
+def test_it_can_be_interrupted(tezzeret, store, bundle):
+    running = tezzeret.start("prewarm", str(store), "--repeat", "100000000", "--json")
+    time.sleep(2.0)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert json.loads(out)["interrupted"] is True
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("{tmp}",), "{tmp}: neither a bundle nor a store"),
+        (("{store}", "--repeat", "0"), "--repeat 0: too small"),
+        (("{store}", "-j", "0"), "--jobs 0: too small"),
+        (("{store}", "--max-regression", "much"), "--max-regression much: not a share"),
+        (("{store}", "--device", "tpu"), "--device tpu: unknown device"),
+        (("{empty}",), "{empty}: the store has no bundle"),
+        ((), "no store is given"),
+    ],
+)
+def test_bad_input_is_one_line(tezzeret, store, tmp_path, args, expected):
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
+    names = {"store": store, "tmp": tmp_path, "empty": open_store(tmp_path / "empty").root}
+    done = tezzeret.run("prewarm", *(word.format(**names) for word in args))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"tezzeret: error: {expected.format(**names)}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def times(name="v0", p50=1.0):
+    return VariantTimes(name, 1.0, (p50,), p50, p50)
+
+
+def sample(*variants, **changes):
+    made = Sample(0.0, "host", "2.13", 2, "cpu", 1.0, variants or (times(),))
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_a_regression_is_against_the_median_of_what_can_be_compared():
+    earlier = [sample(times(p50=p50)) for p50 in (1.0, 1.0, 9.0)]
+    assert regression(sample(times(p50=1.5)), earlier) == 0.5
+    assert regression(sample(times(p50=0.5)), earlier) == -0.5
+    assert regression(sample(times(p50=1.0), times("v1", 3.0)), [sample(times(), times("v1", 2.0))]) == 0.5
+    for changes in ({"host": "other"}, {"torch": "2.15"}, {"threads": 1}, {"device": "cuda"}):
+        assert regression(sample(**changes), earlier) is None
+    assert regression(sample(), []) is None
+
+
+def test_a_torn_line_of_the_samples_is_passed_over(tmp_path):
+    append(tmp_path, "BP001", "1.0.0+a", sample())
+    path = path_of(tmp_path, "BP001", "1.0.0+a")
+    with path.open("ab") as file:
+        file.write(b'{"when": 1.0, "ho')
+    append(tmp_path, "BP001", "1.0.0+a", sample(when=2.0))
+    assert [found.when for found in read(tmp_path, "BP001", "1.0.0+a")] == [0.0, 2.0]

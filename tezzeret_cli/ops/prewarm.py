@@ -1,0 +1,231 @@
+"""The prewarm operation: published bundles are loaded, run and timed, each in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tezzeret_cli.bundle.read import MANIFEST, read_manifest
+from tezzeret_cli.bundle.scan import BUNDLES, published
+from tezzeret_cli.bundle.version import parse
+from tezzeret_cli.errors import BundleError, InputError
+from tezzeret_cli.model.events import BundlePrewarmed, Notice, Observer
+from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport, PrewarmRequest, PrewarmResult, Sample
+from tezzeret_cli.ops.environment import consumer_environment
+from tezzeret_cli.store.layout import read_identity
+from tezzeret_cli.store.samples import append, read
+from tezzeret_cli.worker.task import (
+    Cancelled,
+    Crashed,
+    Ending,
+    Limits,
+    OutOfMemory,
+    Raised,
+    Returned,
+    Runner,
+    Task,
+    TaskEnded,
+    TimedOut,
+)
+
+REPORT_SCHEMA = 1
+ENTRY = "tezzeret_cli.worker.prewarm:prewarm"
+MEMORY = 16 << 30
+_POLL_S = 0.25
+STATUSES = ("warmed", "regressed", "fallback", "failed")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A bundle to warm. ``root`` is its store, ``None`` for one that is in none: then nothing is kept."""
+
+    path: Path
+    root: Path | None
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """``repeat`` timed steps of each variant; ``jobs`` bundles at once with ``threads`` threads each.
+    ``max_regression`` is how much slower than its record a bundle may be, 0.1 for 10 %; ``None``: however
+    much. ``allowed`` are patterns of the factories that may run, for the comparison with eager."""
+
+    repeat: int
+    jobs: int
+    threads: int
+    timeout_s: float
+    device: str | None = None
+    max_regression: float | None = None
+    allowed: tuple[str, ...] = ()
+
+
+class Warming:
+    """A prewarm that is going on. ``stop`` may be called from a signal handler."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Start nothing more, and end what is running."""
+        self.stopped = True
+
+
+def places(paths: Sequence[Path]) -> list[Place]:
+    """The bundles that ``paths`` name: each a bundle, its manifest, or a store with all its bundles.
+
+    Raises ``InputError`` for anything else, and for a store without bundles.
+    """
+    found: list[Place] = []
+    for path in paths:
+        folder = path.parent if path.name == MANIFEST else path
+        if (folder / MANIFEST).is_file():
+            found.append(Place(folder, _store_of(folder)))
+        elif read_identity(folder) is not None:
+            here = [Place(item.path, folder) for item in published(folder)]
+            if not here:
+                raise InputError(f"{folder}: the store has no bundle", advice="compile something first")
+            found += here
+        else:
+            raise InputError(f"{path}: neither a bundle nor a store", advice="check the path")
+    return found
+
+
+def prewarm(
+    bundles: Sequence[Place],
+    wish: Wish,
+    runner: Runner,
+    environment: Mapping[str, str],
+    observer: Observer,
+    on_start: Callable[[Warming], None] = lambda warming: None,
+) -> PrewarmReport:
+    """Warm every bundle and report on them in their order. Samples are added to their store's.
+
+    ``on_start`` is handed what ends it early. Raises ``StoreError`` when a sample cannot
+    be kept.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="tezzeret-prewarm-"))
+    warming = Warming()
+    on_start(warming)
+    waiting = list(enumerate(bundles))
+    running: set[int] = set()
+    done: dict[int, Prewarmed] = {}
+    cancelled = False
+    try:
+        while running or (waiting and not warming.stopped):
+            if warming.stopped and not cancelled:
+                cancelled = True
+                runner.cancel()
+            while waiting and len(running) < wish.jobs and not warming.stopped:
+                number, place = waiting.pop(0)
+                runner.start(_task(number, place, wish, scratch, environment))
+                running.add(number)
+            for event in runner.wait(_POLL_S):
+                if isinstance(event, TaskEnded):
+                    running.discard(event.task)
+                    if not isinstance(event.ending, Cancelled):
+                        done[event.task] = _judged(bundles[event.task], event.ending, wish, observer)
+    finally:
+        runner.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    reports = tuple(done[number] for number in sorted(done))
+    counts = Counter(report.status for report in reports)
+    shown = {name: counts[name] for name in STATUSES}
+    return PrewarmReport(REPORT_SCHEMA, reports, shown, interrupted=warming.stopped)
+
+
+def regression(sample: Sample, earlier: Sequence[Sample]) -> float | None:
+    """How much slower the slowest variant is than the median of its record; below 0 when it is faster,
+    ``None`` without earlier samples of the same host, torch, device and number of threads."""
+    alike = [
+        old
+        for old in earlier
+        if (old.host, old.torch, old.threads, old.device)
+        == (sample.host, sample.torch, sample.threads, sample.device)
+    ]
+    worst = None
+    for variant in sample.variants:
+        before = [v.p50_ms for old in alike for v in old.variants if v.name == variant.name]
+        if before:
+            change = variant.p50_ms / max(statistics.median(before), 1e-6) - 1.0
+            worst = change if worst is None else max(worst, change)
+    return None if worst is None else round(worst, 6)
+
+
+def _store_of(bundle: Path) -> Path | None:
+    """The store that a bundle's folder is published in."""
+    real = bundle.resolve()
+    root = real.parents[2] if len(real.parents) > 2 else None
+    if root is None or real.parents[1].name != BUNDLES or parse(real.name) is None:
+        return None
+    return root if read_identity(root) is not None else None
+
+
+def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Mapping[str, str]) -> Task:
+    folder = scratch / str(number)
+    folder.mkdir()
+    request = PrewarmRequest(str(place.path.resolve()), wish.repeat, wish.device, wish.allowed)
+    return Task(
+        id=number,
+        entry=ENTRY,
+        payload=msgspec.msgpack.encode(request),
+        limits=Limits(wish.timeout_s, MEMORY),
+        workdir=str(folder),
+        log=str(folder / "log"),
+        fresh=True,
+        env=consumer_environment(environment, folder, wish.threads),
+    )
+
+
+def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Prewarmed:
+    """What became of one bundle; its sample is kept before it is reported."""
+    blueprint_id, version, strategy = place.path.parent.name, place.path.name, ""
+    try:
+        manifest, _ = read_manifest(place.path)
+        blueprint_id, version, strategy = manifest.blueprint_id, manifest.version, manifest.compile_strategy
+    except BundleError as error:
+        return Prewarmed(blueprint_id, version, str(place.path), "failed", reason=str(error))
+    result = _result(ending)
+    made = Prewarmed(blueprint_id, version, str(place.path), "failed", reason=result.problem)
+    if result.fallback:
+        return msgspec.structs.replace(made, status="fallback", reason="it runs eager")
+    sample = result.sample
+    if sample is None:
+        return made
+    change = None
+    if place.root is not None:
+        change = regression(sample, read(place.root, blueprint_id, version))
+        append(place.root, blueprint_id, version, sample)
+    regressed = change is not None and wish.max_regression is not None and change > wish.max_regression
+    slowest = max(sample.variants, key=lambda variant: variant.p50_ms, default=None)
+    if slowest is not None:
+        observer.on_event(BundlePrewarmed(blueprint_id, version, strategy, slowest.p50_ms, slowest.p95_ms))
+    if regressed and change is not None and wish.max_regression is not None:
+        reason = f"{change:.0%} slower than its record, {wish.max_regression:.0%} allowed"
+        observer.on_event(Notice("warning", f"{blueprint_id} {version}: {reason}"))
+        return msgspec.structs.replace(
+            made, status="regressed", sample=sample, regression=change, reason=reason
+        )
+    return msgspec.structs.replace(made, status="warmed", sample=sample, regression=change)
+
+
+def _result(ending: Ending) -> PrewarmResult:
+    match ending:
+        case Returned(data):
+            try:
+                return msgspec.msgpack.decode(data, type=PrewarmResult)
+            except msgspec.MsgspecError as error:
+                return PrewarmResult(problem=f"the worker's answer does not decode: {error}")
+        case Raised(kind, message, _):
+            return PrewarmResult(problem=f"{kind}: {' '.join(message.split())[:300]}")
+        case Crashed(number, status):
+            how = f"signal {number}" if number is not None else f"exit status {status}"
+            return PrewarmResult(problem=f"the worker crashed ({how})")
+        case TimedOut(after_s):
+            return PrewarmResult(problem=f"not done after {after_s:g} s")
+        case OutOfMemory(peak, limit):
+            return PrewarmResult(problem=f"used {peak >> 20} MiB of {limit >> 20} MiB allowed")
+        case Cancelled():
+            return PrewarmResult(problem="interrupted")
