@@ -45,6 +45,9 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench.steps", *session.posargs)
     session.run("python", "-m", "bench.inference", *session.posargs)
     session.run("python", "-m", "bench.startup")
+    session.run("python", "-m", "bench.stats")
+    session.run("python", "-m", "bench.telemetry")
+    session.run("python", "-m", "bench.gc")
     session.run("python", "-m", "bench.journal")
     session.run("python", "-m", "bench.journal")
 

@@ -61,6 +61,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_on_network: Annotated[
         bool, Meta(description="Allow journals on a network filesystem that only this host uses.")
     ] = False
+    telemetry: Annotated[
+        int, Meta(description="Bytes of telemetry that a store keeps, such as 64MiB; 0: none.")
+    ] = 64 << 20
     run_ttl_s: Annotated[float, Meta(description="Seconds after which a run that died is abandoned.")] = (
         7 * 86400.0
     )
@@ -182,7 +185,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: it is empty", advice="give a value, or leave it out")
     if isinstance(value, str) and "\0" in value:
         raise SettingsError(f"{where}: it has a NUL byte", advice="take it out")
-    sizes = name.endswith("memory")
+    sizes = name.endswith("memory") or name == "telemetry"
     if sizes and isinstance(value, str):
         value = parse_size(value, where)
     kind: type[Any] = str
@@ -196,6 +199,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         converted: Any = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         raise SettingsError(f"{where}: {value!r} is not a {_KIND_NAMES[kind]}", advice="correct it") from None
+    if name == "telemetry" and converted < 0:
+        raise SettingsError(f"{where}: {converted} is negative", advice="give bytes, or 0 for none")
     if name == "jobs" and converted < 0:
         raise SettingsError(f"{where}: {converted} is negative", advice="give 1 or more, or 0 for automatic")
     if kind is float and not converted > 0:

@@ -19,6 +19,7 @@ from tezzeret_cli.model.prewarm import PrewarmReport, Sample
 from tezzeret_cli.model.records import Record
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.stats import Stats
+from tezzeret_cli.model.telemetry import Entry
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schema"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,6 +29,7 @@ STRUCTS: dict[str, tuple[str, Any]] = {
     "prewarm": ("The report of prewarm --json, schema 1", PrewarmReport),
     "sample": ("A line of a bundle's samples, schema 1", Sample),
     "stats": ("The output of stats --json, schema 1", Stats),
+    "telemetry": ("A line of a store's telemetry, schema 1", Entry),
     "report": ("The report of --json, schema 1", Report),
     "record": ("The payload (msgpack) of a record in a run's journal, schema 1", Record),
 }

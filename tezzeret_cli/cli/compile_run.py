@@ -16,7 +16,7 @@ import tezzeret_cli
 from tezzeret_cli.approvals import missing, read_approvals
 from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
-from tezzeret_cli.cli.observers import make_observer
+from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
@@ -124,6 +124,7 @@ def _compile(
 ) -> Report:
     """Compile; the reports of the runs that were finished first go into ``resumed``."""
     store = open_store(Path(plan.store))
+    observer = with_telemetry(observer, store.root, settings)
     plan = msgspec.structs.replace(plan, store_id=store.identity.store_id)
     runs = Runs(Path(settings.state), plan.store_id, on_network=settings.state_on_network)
     tidy(runs, settings.run_ttl_s, observer, store.root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import msgspec
 
 import tezzeret_cli
+from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.values import parse_duration
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.collect import GcPlan, GcReport, Rules
+from tezzeret_cli.model.events import GarbageCollected
 from tezzeret_cli.ops.gc import collect, would_collect
 from tezzeret_cli.ops.gc_mark import PINS
 from tezzeret_cli.runs.folder import Runs
@@ -57,6 +60,10 @@ def run_gc(flags: Flags) -> int:
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
     report = would_collect(root, runs, plan) if flags.dry_run else collect(open_store(root), runs, plan)
     _show(flags, report)
+    if report.run is not None:
+        counts = Counter(item.kind.value for item in report.removed)
+        told = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+        with_telemetry(told, root, settings).on_event(GarbageCollected(dict(counts), report.freed_bytes))
     return ExitCode.JOB_FAILED if report.failed else ExitCode.OK
 
 

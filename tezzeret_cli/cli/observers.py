@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from tezzeret_cli.model.events import Event
+from tezzeret_cli.model.events import Event, Notice, Observer
+from tezzeret_cli.settings import Settings
+from tezzeret_cli.telemetry.spool import Spool
 
 
 class ShownObserver(Protocol):
@@ -19,6 +22,28 @@ class ShownObserver(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Fanout:
+    """Hands every event to several observers, in order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def on_event(self, event: Event) -> None:
+        for observer in self._observers:
+            observer.on_event(event)
+
+
+def with_telemetry(observer: Observer, root: Path, settings: Settings) -> Observer:
+    """``observer``, and what it sees goes into the spool of the store at ``root`` too."""
+    if not settings.telemetry:
+        return observer
+
+    def warn(text: str) -> None:
+        observer.on_event(Notice("warning", text))
+
+    return Fanout(observer, Spool(root, settings.telemetry, warn))
 
 
 def make_observer(*, json: bool, quiet: bool, verbosity: int) -> ShownObserver:

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from tezzeret_cli.cli.observers import make_observer
+from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
+from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
 from tezzeret_cli.settings import load_settings, store_of
@@ -75,12 +76,28 @@ def run_prewarm(flags: Flags) -> int:
     bundles = places([Path(path) for path in flags.paths or (store_of(settings),)])
     observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
     environment = dict(os.environ)
+    roots = {place.root for place in bundles if place.root is not None}
+    stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
     with stopping() as stop, observer:
-        report = prewarm(bundles, wish, WorkerPool((), environment), environment, observer, stop.watch)
+        report = prewarm(
+            bundles, wish, WorkerPool((), environment), environment, _ByStore(observer, stores), stop.watch
+        )
     _show(flags, report)
     if stop.exit_code:
         return stop.exit_code
     return ExitCode.JOB_FAILED if report.counts["failed"] or report.counts["regressed"] else ExitCode.OK
+
+
+class _ByStore:
+    """Telemetry about a bundle belongs to the bundle's store."""
+
+    def __init__(self, observer: Observer, stores: Mapping[str, Observer]) -> None:
+        self._observer = observer
+        self._stores = stores
+
+    def on_event(self, event: Event) -> None:
+        store = event.store if isinstance(event, BundlePrewarmed) else ""
+        self._stores.get(store, self._observer).on_event(event)
 
 
 def _share(text: str | None) -> float | None:

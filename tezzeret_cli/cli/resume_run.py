@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tezzeret_cli.cli.observers import make_observer
+from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.keys import host_facts
@@ -134,7 +134,7 @@ def _resume(
                 runs,
                 wanted,
                 environment,
-                observer,
+                with_telemetry(observer, root, settings),
                 stop,
                 accept_tail_loss=flags.accept_tail_loss,
             )

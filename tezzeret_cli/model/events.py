@@ -55,8 +55,10 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True):
 
 
 class BundlePrewarmed(msgspec.Struct, frozen=True, tag=True):
-    """A published bundle was timed; ``p50_ms`` and ``p95_ms`` are of a steady step of its slowest variant."""
+    """A published bundle was timed; ``p50_ms`` and ``p95_ms`` are of a steady step of its slowest variant.
+    ``store`` is empty for a bundle that is in none."""
 
+    store: str
     blueprint_id: str
     version: str
     strategy: str

@@ -20,9 +20,9 @@ from tezzeret_cli.store.samples import SAMPLES, SUFFIX
 from tezzeret_cli.store.staging import PREFIX, left_behind
 from tezzeret_cli.store.usage import entries, touched, tree_bytes
 from tezzeret_cli.telemetry.numbers import duration
+from tezzeret_cli.telemetry.spool import FOLDER
 
 PINS = "pins"
-SPOOL = "telemetry"
 _DAY = 86400.0
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _TARGET = re.compile(r"\d+\.\d+[^/]*-\w+")
@@ -129,7 +129,7 @@ def _records(root: Path) -> Iterator[Item]:
 
 
 def _spool(root: Path, rules: Rules, now: float) -> Iterator[Item]:
-    for entry in entries(str(root / SPOOL)):
+    for entry in entries(str(root / FOLDER)):
         if entry.name.endswith(".jsonl") and now - touched(entry) > rules.journal_ttl_s:
             yield _item(Kind.SPOOL, entry.path, f"nothing was added for {duration(rules.journal_ttl_s)}")
 

@@ -201,7 +201,10 @@ def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Pre
     regressed = change is not None and wish.max_regression is not None and change > wish.max_regression
     slowest = max(sample.variants, key=lambda variant: variant.p50_ms, default=None)
     if slowest is not None:
-        observer.on_event(BundlePrewarmed(blueprint_id, version, strategy, slowest.p50_ms, slowest.p95_ms))
+        timed = BundlePrewarmed(
+            str(place.root or ""), blueprint_id, version, strategy, slowest.p50_ms, slowest.p95_ms
+        )
+        observer.on_event(timed)
     if regressed and change is not None and wish.max_regression is not None:
         reason = f"{change:.0%} slower than its record, {wish.max_regression:.0%} allowed"
         observer.on_event(Notice("warning", f"{blueprint_id} {version}: {reason}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tezzeret_cli.errors import JournalError
@@ -25,13 +25,14 @@ from tezzeret_cli.model.stats import (
     Stats,
     StrategyStats,
 )
-from tezzeret_cli.ops.gc_mark import SPOOL, mark
+from tezzeret_cli.ops.gc_mark import mark
 from tezzeret_cli.ops.gc_policy import Bundle
 from tezzeret_cli.ops.history import Ended, History, Other, RunHistory
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import TMP, explained
 from tezzeret_cli.store.quarantine import QUARANTINE
 from tezzeret_cli.store.usage import tree_bytes
+from tezzeret_cli.telemetry.spool import FOLDER, idle_runs
 
 BUCKETS = 48
 SLOWEST = 10
@@ -55,6 +56,8 @@ def gather(root: Path, runs: Runs, history: History, cache: Path, since: float |
     with explained(root):
         marked = mark(root, runs, cache, Rules(), now)
         sizes = _sizes(root, cache, marked.bundles)
+        idle = list(idle_runs(root, since))
+    cached = _cache([*idle, *(run.counts for run in every if run.counts is not None and run.when >= start)])
     collected = [run for run in every if run.collection and run.when]
     breakers, conservative = _breakers(every, start)
     return Stats(
@@ -62,9 +65,9 @@ def gather(root: Path, runs: Runs, history: History, cache: Path, since: float |
         now=now,
         since=since,
         runs=_runs(every, runs, start),
-        jobs={status.value: count for status, count in _statuses(every, jobs, start).items()},
+        jobs={status.value: count for status, count in _statuses(jobs, cached).items()},
         strategies=_strategies(every, made, start),
-        cache=_cache(every, start),
+        cache=cached,
         fallbacks=_fallbacks(made),
         slowest=_slowest(made),
         timeline=_timeline(made, since, now),
@@ -115,17 +118,16 @@ def _runs(every: Sequence[RunHistory], runs: Runs, start: float) -> RunStats:
     )
 
 
-def _statuses(every: Sequence[RunHistory], jobs: Sequence[Ended], start: float) -> Counter[Status]:
+def _statuses(jobs: Sequence[Ended], cached: CacheStats) -> Counter[Status]:
     """Jobs by how they ended; those that were there already are known from the reports of the runs."""
     shown: list[Status] = [status for status in Status if status != Status.SKIPPED]
     counts: Counter[Status] = Counter(dict.fromkeys(shown, 0))
     counts.update(Status(job.status) for job in jobs if job.status != Status.CACHED)
-    counts[Status.CACHED] = _cache(every, start).hits
+    counts[Status.CACHED] = cached.hits
     return counts
 
 
-def _cache(every: Sequence[RunHistory], start: float) -> CacheStats:
-    reports = [run.counts for run in every if run.counts is not None and run.when >= start]
+def _cache(reports: Sequence[Mapping[str, int]]) -> CacheStats:
     hits = sum(counts.get(Status.CACHED, 0) for counts in reports)
     total = sum(count for counts in reports for name, count in counts.items() if name != Status.SKIPPED)
     return CacheStats(hits, total - hits, round(hits / total, 6) if total else None)
@@ -223,7 +225,7 @@ def _sizes(root: Path, cache: Path, bundles: Sequence[Bundle]) -> SizeStats:
         blueprints=len({bundle.blueprint_id for bundle in bundles}),
         quarantine_bytes=tree_bytes(str(root / QUARANTINE)),
         staging_bytes=tree_bytes(str(root / TMP)),
-        telemetry_bytes=tree_bytes(str(root / SPOOL)),
+        telemetry_bytes=tree_bytes(str(root / FOLDER)),
         cache_bytes=tree_bytes(str(cache)),
     )
 

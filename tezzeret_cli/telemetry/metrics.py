@@ -1,0 +1,112 @@
+"""Events of a run → metrics and telemetry events. Pure; every name that consumers know stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tezzeret_cli.model.events import (
+    BundlePrewarmed,
+    Event,
+    GarbageCollected,
+    JobFinished,
+    JobStarted,
+    RunFinished,
+)
+from tezzeret_cli.model.report import JobReport, Report, Status
+from tezzeret_cli.model.telemetry import Level, MetricPoint, TelemetryEvent
+
+PREFIX = "tezzeret."
+_COUNTED = {Status.COMPILED: "completed", Status.FALLBACK: "fallback", Status.FAILED: "failed"}
+_LEVELS = {Status.COMPILED: Level.INFO, Status.FALLBACK: Level.WARNING, Status.FAILED: Level.ERROR}
+_RANK = tuple(Level)
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What an event means to consumers; nothing where both are empty."""
+
+    metrics: tuple[MetricPoint, ...] = ()
+    events: tuple[TelemetryEvent, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """The highest level of its events."""
+        return max((event.level for event in self.events), key=_RANK.index, default=Level.INFO)
+
+
+def meaning(event: Event, resources: Sequence[MetricPoint] = ()) -> Meaning:
+    """What ``event`` means. ``resources`` are samples to go with the end of a job."""
+    match event:
+        case JobStarted(_, blueprint_id, name, strategy):
+            about = {"strategy": strategy, "blueprint_id": blueprint_id, "name": name}
+            return Meaning(
+                (_metric("jobs.started", 1, strategy=strategy),),
+                (TelemetryEvent(f"{PREFIX}compile_started", Level.INFO, about),),
+            )
+        case JobFinished(_, report) if report.status in _COUNTED:
+            return _job(report, resources)
+        case RunFinished(report):
+            return Meaning(_run(report))
+        case BundlePrewarmed(_, blueprint_id, version, strategy, p50_ms, p95_ms):
+            return _prewarmed(blueprint_id, version, strategy, p50_ms, p95_ms)
+        case GarbageCollected(counts, freed_bytes):
+            about = {name: str(count) for name, count in counts.items()} | {"freed_bytes": str(freed_bytes)}
+            return Meaning((), (TelemetryEvent(f"{PREFIX}gc_completed", Level.INFO, about),))
+        case _:
+            return Meaning()
+
+
+def _job(report: JobReport, resources: Sequence[MetricPoint]) -> Meaning:
+    status, strategy, blueprint_id = report.status, report.strategy, report.blueprint_id
+    about = {"strategy": strategy, "blueprint_id": blueprint_id, "status": status.value}
+    name = "compile_succeeded" if status is Status.COMPILED else "compile_failed"
+    if report.reason:
+        about |= {"reason": report.reason, "reason_kind": report.reason_kind or ""}
+    if report.bundle:
+        about["bundle"] = report.bundle
+    duration = _metric(
+        "compilation.duration_ms",
+        report.duration_ms,
+        "ms",
+        strategy=strategy,
+        blueprint_id=blueprint_id,
+        status=status.value,
+    )
+    made = Meaning(
+        (duration, _metric(f"jobs.{_COUNTED[status]}", 1, strategy=strategy), *resources),
+        (TelemetryEvent(PREFIX + name, _LEVELS[status], about),),
+    )
+    if report.prewarm_p50_ms is None or report.prewarm_p95_ms is None:
+        return made
+    timed = _prewarmed(
+        blueprint_id, report.version or "", strategy, report.prewarm_p50_ms, report.prewarm_p95_ms
+    )
+    return Meaning(made.metrics + timed.metrics, made.events + timed.events)
+
+
+def _run(report: Report) -> tuple[MetricPoint, ...]:
+    counts = report.counts
+    done = sum(count for status, count in counts.items() if status != Status.SKIPPED)
+    found = []
+    if done:
+        found.append(_metric("cache.hit_rate", counts.get(Status.CACHED, 0) / done, "ratio"))
+    if report.run is not None:
+        committed = sum(job.bundle is not None and job.status != Status.CACHED for job in report.jobs)
+        aborted = counts.get(Status.FAILED, 0)
+        ended = int(not report.interrupted)
+        found.append(_metric("wal.transactions_total", committed + ended, status="committed"))
+        found.append(_metric("wal.transactions_total", aborted, status="aborted"))
+    return tuple(found)
+
+
+def _prewarmed(blueprint_id: str, version: str, strategy: str, p50_ms: float, p95_ms: float) -> Meaning:
+    about = {"strategy": strategy, "blueprint_id": blueprint_id}
+    return Meaning(
+        (_metric("prewarm.p50_ms", p50_ms, "ms", **about), _metric("prewarm.p95_ms", p95_ms, "ms", **about)),
+        (TelemetryEvent(f"{PREFIX}prewarm_completed", Level.INFO, about | {"version": version}),),
+    )
+
+
+def _metric(name: str, value: float, unit: str = "", **attributes: str) -> MetricPoint:
+    return MetricPoint(PREFIX + name, float(value), unit, attributes)

@@ -1,0 +1,153 @@
+"""The telemetry spool: ``<store>/telemetry/<day>-<host>.jsonl``, one ``Entry`` a line, shared by all runs.
+
+Bounded: the oldest days go first, and what does not fit then is dropped, and that is told. An observer never
+raises into a run, so a spool that cannot be written says so once and is silent.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from tezzeret_cli.model.events import Event, JobFinished, RunFinished
+from tezzeret_cli.model.report import Status
+from tezzeret_cli.model.telemetry import Entry
+from tezzeret_cli.telemetry import resources
+from tezzeret_cli.telemetry.metrics import Meaning, meaning
+
+SCHEMA = 1
+FOLDER = "telemetry"
+SUFFIX = ".jsonl"
+SOURCE = "tezzeret"
+Warn = Callable[[str], None]
+_IDLE = b'"run":null,"counts":{'
+
+
+class Spool:
+    """An observer that writes what events mean. ``limit`` is in bytes, of the whole folder; ``warn`` is told
+    in words what is dropped or cannot be written."""
+
+    def __init__(self, root: Path, limit: int, warn: Warn) -> None:
+        self._folder = root / FOLDER
+        self._limit = limit
+        self._warn = warn
+        self._host = re.sub(r"[^0-9A-Za-z.-]", "_", os.uname().nodename) or "unknown"
+        self._descriptor = -1
+        self._day = ""
+        self._room = 0
+        self._dropped = 0
+        self._broken = False
+
+    def on_event(self, event: Event) -> None:
+        if self._broken:
+            return
+        made = isinstance(event, JobFinished) and event.report.status is not Status.CACHED
+        means = meaning(event, resources.sample() if made else ())
+        report = event.report if isinstance(event, RunFinished) else None
+        if means.metrics or means.events or report is not None:
+            now = datetime.datetime.now(datetime.UTC)
+            self._write(_entry(now, self._host, means, event), now)
+        if report is not None and self._dropped:
+            self._warn(
+                f"{self._dropped} telemetry entries were dropped: {self._folder} holds its "
+                f"{self._limit >> 20} MiB; raise TEZZERET_TELEMETRY, or run gc"
+            )
+            self._dropped = 0
+
+    def _write(self, entry: Entry, now: datetime.datetime) -> None:
+        line = msgspec.json.encode(entry) + b"\n"
+        try:
+            self._open(now)
+            if len(line) > self._room:
+                self._dropped += 1
+                return
+            taken = os.write(self._descriptor, line)
+            self._room -= taken
+            if taken < len(line):
+                raise OSError(28, os.strerror(28))
+        except OSError as error:
+            self._broken = True
+            self._warn(f"no telemetry is kept: {self._folder}: {error.strerror}")
+
+    def _open(self, now: datetime.datetime) -> None:
+        """Open the file of the day, ending a line that a dead process left torn."""
+        day = now.strftime("%Y%m%d")
+        if day == self._day:
+            return
+        self.close()
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{day}-{self._host}{SUFFIX}"
+        self._room = self._limit - self._make_room(path)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if end and os.pread(self._descriptor, 1, end - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+        self._day = day
+
+    def _make_room(self, today: Path) -> int:
+        """Remove the oldest files while there is too much; the bytes that are there then."""
+        sizes = {path: path.stat().st_size for path in sorted(self._folder.glob(f"*{SUFFIX}"))}
+        total = sum(sizes.values())
+        gone = 0
+        for path, size in sizes.items():
+            if total <= self._limit:
+                break
+            if path != today:
+                path.unlink(missing_ok=True)
+                total -= size
+                gone += 1
+        if gone:
+            self._warn(f"telemetry of {gone} days was removed: more than {self._limit >> 20} MiB were there")
+        return total
+
+    def close(self) -> None:
+        """Let go of the file. Everything is written already."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._day = ""
+
+
+def _entry(now: datetime.datetime, host: str, means: Meaning, event: Event) -> Entry:
+    report = event.report if isinstance(event, RunFinished) else None
+    return Entry(
+        schema=SCHEMA,
+        id=secrets.token_hex(16),
+        time=now.isoformat(timespec="milliseconds"),
+        source=SOURCE,
+        host=host,
+        level=means.level,
+        metrics=means.metrics,
+        events=means.events,
+        command=report.command if report else None,
+        run=report.run if report else None,
+        counts=report.counts if report else None,
+    )
+
+
+def idle_runs(root: Path, since: float | None) -> Iterator[dict[str, int]]:
+    """The counts of runs that had nothing to do, and so have no journal; from ``since`` on (seconds since
+    1970). Lines that do not decode are passed over. Raises ``OSError``."""
+    start = None if since is None else datetime.datetime.fromtimestamp(since, datetime.UTC)
+    for path in sorted((root / FOLDER).glob(f"*{SUFFIX}")):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        at = data.find(_IDLE)
+        while at >= 0:
+            begin, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+            end = len(data) if end < 0 else end
+            try:
+                entry = msgspec.json.decode(data[begin:end], type=Entry)
+                if entry.counts and (start is None or datetime.datetime.fromisoformat(entry.time) >= start):
+                    yield entry.counts
+            except (msgspec.DecodeError, ValueError):
+                pass
+            at = data.find(_IDLE, end)
