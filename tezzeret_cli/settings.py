@@ -207,7 +207,7 @@ def _convert(name: str, value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {converted:g} is not a time to wait", advice="give seconds above 0")
     if kind is int and converted > LARGEST:
         raise SettingsError(f"{where}: {converted} is too large", advice=f"give at most {LARGEST}")
-    if sizes and converted < LEAST_MEMORY:
+    if sizes and name != "telemetry" and converted < LEAST_MEMORY:
         raise SettingsError(
             f"{where}: {converted >> 20} MiB is less than a build needs",
             advice=f"give {LEAST_MEMORY >> 20} MiB or more",

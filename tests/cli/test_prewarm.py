@@ -112,6 +112,13 @@ def test_a_factory_that_is_not_allowed_does_not_run(tezzeret, store, bundle):
     assert variant["why"] == "the factory os:abort is not allowed to run"
 
 
+def test_what_is_in_quarantine_is_not_loaded(tezzeret, store, bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"quarantine": "not to be trusted"}))
+    (found,) = warmed(tezzeret, str(bundle), "--repeat", "1")
+    assert (found["status"], "not to be trusted" in found["reason"]) == ("quarantined", True)
+
+
 def test_it_can_be_interrupted(tezzeret, store, bundle):
     running = tezzeret.start("prewarm", str(store), "--repeat", "100000000", "--json")
     time.sleep(2.0)

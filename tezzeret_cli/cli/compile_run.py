@@ -16,6 +16,7 @@ import tezzeret_cli
 from tezzeret_cli.approvals import missing, read_approvals
 from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
+from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
@@ -25,7 +26,6 @@ from tezzeret_cli.inputs import Selection, read_descriptors, select
 from tezzeret_cli.keys import host_facts, with_key
 from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.model.events import Notice, Observer
-from tezzeret_cli.model.health import BreakerRule
 from tezzeret_cli.model.job import BatchRange, Job, Strategy
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.run import CompileOptions, HostFacts, RunPlan
@@ -90,11 +90,7 @@ def run(flags: Flags) -> int:
             cache=settings.cache,
             ladder=tuple(strategies(settings).values()),
             conservative=settings.conservative,
-            breakers=(
-                BreakerRule("memory", settings.memory_failures, settings.memory_cooldown_s),
-                BreakerRule("gpu", settings.gpu_failures, settings.gpu_cooldown_s),
-                BreakerRule("timeout", settings.timeout_failures, settings.timeout_cooldown_s),
-            ),
+            breakers=breaker_rules(settings),
         ),
         jobs=tuple(jobs),
         strict=flags.strict,

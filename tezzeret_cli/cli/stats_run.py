@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.values import parse_since
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.stats import Stats
@@ -56,7 +57,7 @@ def run_stats(flags: Flags) -> int:
     def now() -> Stats:
         moment = time.time()
         since = parse_since(flags.since, "--since", moment) if flags.since is not None else None
-        return gather(root, runs, history, Path(settings.cache), since, moment)
+        return gather(root, runs, history, Path(settings.cache), since, moment, breaker_rules(settings))
 
     if not flags.watch:
         _write(flags, _text(flags, now()))

@@ -49,16 +49,17 @@ class PrewarmRequest(msgspec.Struct, frozen=True):
 
 class PrewarmResult(msgspec.Struct, frozen=True, tag="prewarmed"):
     """``sample`` of a bundle that runs compiled code; else ``problem`` says in one line why there is none.
-    ``fallback`` bundles have nothing to warm."""
+    ``fallback`` bundles have nothing to warm, and those in ``quarantine`` are not loaded."""
 
     sample: Sample | None = None
     fallback: bool = False
+    quarantine: bool = False
     problem: str | None = None
 
 
 class Prewarmed(msgspec.Struct, frozen=True):
-    """One bundle of the report. ``status`` is ``warmed``, ``fallback``, ``regressed`` or ``failed``;
-    ``regression`` is how much slower its slowest variant is than its record, 0.1 for 10 %."""
+    """One bundle of the report. ``status`` is ``warmed``, ``fallback``, ``quarantined``, ``regressed`` or
+    ``failed``; ``regression`` is how much slower its slowest variant is than its record, 0.1 for 10 %."""
 
     blueprint_id: str
     version: str

@@ -35,13 +35,6 @@ class Ended(msgspec.Struct, gc=False):
     when: float = 0.0
 
 
-class Other(msgspec.Struct, gc=False):
-    """A record that is about neither run nor job, as it is: breakers and the conservative mode."""
-
-    when: float
-    record: dict[str, object]
-
-
 class RunHistory(msgspec.Struct):
     """What one journal says. ``counts`` are of its report, once it ended at ``when``; ``problem`` is why it
     could not be read to its end."""
@@ -63,7 +56,6 @@ class RunHistory(msgspec.Struct):
     aborted: int = 0
     open: int = 0
     bytes: int = 0
-    others: list[Other] = []
     problem: str | None = None
 
 
@@ -204,7 +196,7 @@ def _read(folder: Path, found: RunHistory) -> None:
             else:
                 _take(found, open_jobs, frame, decode(frame.payload))
         except msgspec.ValidationError:
-            _take_other(found, frame)
+            continue  # of a kind that statistics know nothing of
     found.open = len(open_jobs) + (found.when == 0.0)
 
 
@@ -246,12 +238,3 @@ def _take_snapshot(found: RunHistory, open_jobs: dict[bytes, int], frame: Frame)
         found.jobs.append(done.report)
     open_jobs.update({bytes.fromhex(txn): job.number for txn, job in state.open.items()})
     found.started += [(when, number) for number in (*state.done, *open_jobs.values())]
-
-
-def _take_other(found: RunHistory, frame: Frame) -> None:
-    try:
-        record = msgspec.msgpack.decode(frame.payload)
-    except msgspec.DecodeError:
-        return
-    if isinstance(record, dict) and isinstance(record.get("type"), str):
-        found.others.append(Other(frame.timestamp * 1e-9, record))

@@ -38,7 +38,7 @@ REPORT_SCHEMA = 1
 ENTRY = "tezzeret_cli.worker.prewarm:prewarm"
 MEMORY = 16 << 30
 _POLL_S = 0.25
-STATUSES = ("warmed", "regressed", "fallback", "failed")
+STATUSES = ("warmed", "regressed", "fallback", "quarantined", "failed")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -191,6 +191,8 @@ def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Pre
     made = Prewarmed(blueprint_id, version, str(place.path), "failed", reason=result.problem)
     if result.fallback:
         return msgspec.structs.replace(made, status="fallback", reason="it runs eager")
+    if result.quarantine:
+        return msgspec.structs.replace(made, status="quarantined")
     sample = result.sample
     if sample is None:
         return made

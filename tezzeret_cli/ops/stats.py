@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tezzeret_cli.errors import JournalError
+from tezzeret_cli.health.history import breaker_history
 from tezzeret_cli.model.collect import Rules
+from tezzeret_cli.model.health import BreakerRule
 from tezzeret_cli.model.report import Status
 from tezzeret_cli.model.stats import (
     BreakerStats,
@@ -27,7 +29,7 @@ from tezzeret_cli.model.stats import (
 )
 from tezzeret_cli.ops.gc_mark import mark
 from tezzeret_cli.ops.gc_policy import Bundle
-from tezzeret_cli.ops.history import Ended, History, Other, RunHistory
+from tezzeret_cli.ops.history import Ended, History, RunHistory
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import TMP, explained
 from tezzeret_cli.store.quarantine import QUARANTINE
@@ -44,8 +46,17 @@ _DAY = 86400.0
 _FAILURES = (Status.FALLBACK, Status.FAILED)
 
 
-def gather(root: Path, runs: Runs, history: History, cache: Path, since: float | None, now: float) -> Stats:
+def gather(
+    root: Path,
+    runs: Runs,
+    history: History,
+    cache: Path,
+    since: float | None,
+    now: float,
+    rules: Sequence[BreakerRule] = (),
+) -> Stats:
     """Statistics of the store at ``root`` from ``since`` (seconds since 1970, ``None``: all) until ``now``.
+    Breakers are told for ``rules``.
 
     Raises ``StoreError`` and ``JournalError`` when store or journals cannot be read at all.
     """
@@ -59,7 +70,7 @@ def gather(root: Path, runs: Runs, history: History, cache: Path, since: float |
         idle = list(idle_runs(root, since))
     cached = _cache([*idle, *(run.counts for run in every if run.counts is not None and run.when >= start)])
     collected = [run for run in every if run.collection and run.when]
-    breakers, conservative = _breakers(every, start)
+    health = breaker_history(runs.root, rules, start, now)
     return Stats(
         store=str(root),
         now=now,
@@ -72,7 +83,7 @@ def gather(root: Path, runs: Runs, history: History, cache: Path, since: float |
         slowest=_slowest(made),
         timeline=_timeline(made, since, now),
         sizes=sizes,
-        journal=_journal(every),
+        journal=_journal(every, health.problem),
         gc=GcStats(
             waiting=len(marked.items),
             waiting_bytes=sum(item.bytes for item in marked.items),
@@ -83,8 +94,11 @@ def gather(root: Path, runs: Runs, history: History, cache: Path, since: float |
             last=max((run.when for run in collected), default=None),
             freed_bytes=sum(run.freed_bytes for run in collected if run.when >= start),
         ),
-        breakers=breakers,
-        conservative_mode=conservative,
+        breakers=tuple(
+            BreakerStats(name, phase.value, health.opened.get(name, 0))
+            for name, phase in health.phases.items()
+        ),
+        conservative_mode="; ".join(health.conservative) or None,
     )
 
 
@@ -230,7 +244,7 @@ def _sizes(root: Path, cache: Path, bundles: Sequence[Bundle]) -> SizeStats:
     )
 
 
-def _journal(every: Sequence[RunHistory]) -> JournalStats:
+def _journal(every: Sequence[RunHistory], problem: str | None) -> JournalStats:
     return JournalStats(
         journals=len(every),
         bytes=sum(run.bytes for run in every),
@@ -238,29 +252,8 @@ def _journal(every: Sequence[RunHistory]) -> JournalStats:
         committed=sum(run.committed for run in every),
         aborted=sum(run.aborted for run in every),
         open=sum(run.open for run in every),
-        problems=tuple(f"run {run.run}: {run.problem}" for run in every if run.problem),
+        problems=(
+            *(f"run {run.run}: {run.problem}" for run in every if run.problem),
+            *([f"breakers: {problem}"] if problem else ()),
+        ),
     )
-
-
-def _breakers(every: Sequence[RunHistory], start: float) -> tuple[tuple[BreakerStats, ...], str | None]:
-    """The breakers as the newest record of each leaves them, and why the conservative mode is on.
-
-    Records whose ``type`` begins with ``breaker`` and ``conservative`` are read by their fields ``breaker``,
-    ``state`` and ``active``, ``reason``; journals without any say nothing.
-    """
-    others: list[Other] = sorted(
-        (other for run in every for other in run.others), key=lambda other: other.when
-    )
-    states: dict[str, str] = {}
-    opened: Counter[str] = Counter()
-    conservative = None
-    for other in others:
-        kind = str(other.record["type"])
-        if kind.startswith("breaker"):
-            name, state = str(other.record.get("breaker", "")), str(other.record.get("state", ""))
-            opened[name] += state == "open" != states.get(name) and other.when >= start
-            states[name] = state
-        elif kind.startswith("conservative"):
-            conservative = str(other.record.get("reason", "")) if other.record.get("active", True) else None
-    found = tuple(BreakerStats(name, state, opened[name]) for name, state in sorted(states.items()))
-    return found, conservative

@@ -12,6 +12,7 @@ from tezzeret_cli.model.events import (
     GarbageCollected,
     JobFinished,
     JobStarted,
+    ModeEntered,
     RunFinished,
 )
 from tezzeret_cli.model.report import JobReport, Report, Status
@@ -20,6 +21,7 @@ from tezzeret_cli.model.telemetry import Level, MetricPoint, TelemetryEvent
 PREFIX = "tezzeret."
 _COUNTED = {Status.COMPILED: "completed", Status.FALLBACK: "fallback", Status.FAILED: "failed"}
 _LEVELS = {Status.COMPILED: Level.INFO, Status.FALLBACK: Level.WARNING, Status.FAILED: Level.ERROR}
+PHASES = {"closed": 0, "half_open": 1, "open": 2}
 _RANK = tuple(Level)
 
 
@@ -50,6 +52,8 @@ def meaning(event: Event, resources: Sequence[MetricPoint] = ()) -> Meaning:
             return Meaning(_run(report))
         case BundlePrewarmed(_, blueprint_id, version, strategy, p50_ms, p95_ms):
             return _prewarmed(blueprint_id, version, strategy, p50_ms, p95_ms)
+        case ModeEntered(reasons):
+            return _mode(reasons)
         case GarbageCollected(counts, freed_bytes):
             about = {name: str(count) for name, count in counts.items()} | {"freed_bytes": str(freed_bytes)}
             return Meaning((), (TelemetryEvent(f"{PREFIX}gc_completed", Level.INFO, about),))
@@ -85,6 +89,17 @@ def _job(report: JobReport, resources: Sequence[MetricPoint]) -> Meaning:
     return Meaning(made.metrics + timed.metrics, made.events + timed.events)
 
 
+def _mode(reasons: Sequence[str]) -> Meaning:
+    """The conservative mode, on for ``reasons``; off without any."""
+    about = {"reason": "; ".join(reasons)}
+    name = "enabled" if reasons else "disabled"
+    level = Level.WARNING if reasons else Level.INFO
+    return Meaning(
+        (_metric("conservative_mode_active", bool(reasons), **about),),
+        (TelemetryEvent(f"{PREFIX}conservative_mode_{name}", level, about),),
+    )
+
+
 def _run(report: Report) -> tuple[MetricPoint, ...]:
     counts = report.counts
     done = sum(count for status, count in counts.items() if status != Status.SKIPPED)
@@ -97,6 +112,9 @@ def _run(report: Report) -> tuple[MetricPoint, ...]:
         ended = int(not report.interrupted)
         found.append(_metric("wal.transactions_total", committed + ended, status="committed"))
         found.append(_metric("wal.transactions_total", aborted, status="aborted"))
+    for name, phase in report.breakers.items():
+        if phase in PHASES:
+            found.append(_metric("breaker.state", PHASES[phase], breaker=name))
     return tuple(found)
 
 

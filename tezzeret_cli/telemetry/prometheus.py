@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tezzeret_cli.model.stats import Durations, Stats
+from tezzeret_cli.telemetry.metrics import PHASES
 
-STATES = {"closed": 0, "half_open": 1, "open": 2}
 Sample = tuple[Mapping[str, str], float]
 
 
@@ -70,7 +70,7 @@ def _lines(stats: Stats) -> Iterator[str]:
         "breaker_state",
         "gauge",
         "0 closed, 1 half open, 2 open.",
-        [({"breaker": b.breaker}, STATES[b.state]) for b in stats.breakers if b.state in STATES],
+        [({"breaker": b.breaker}, PHASES[b.state]) for b in stats.breakers if b.state in PHASES],
     )
     yield from _metric(
         "breaker_open_total",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 
+from tezzeret_cli.host.gpu import read_gpus
 from tezzeret_cli.model.telemetry import MetricPoint
 
+_NAME = "tezzeret.resource"
 _GPU = "/dev/nvidiactl"
+"""Asking NVML costs more than all the rest; where this is missing there is nothing to ask."""
 
 
 def sample() -> list[MetricPoint]:
@@ -21,21 +24,14 @@ def sample() -> list[MetricPoint]:
         for process in (here, *here.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
                 used += process.memory_info().rss
-    points = [MetricPoint("tezzeret.resource.memory_bytes", float(used), "bytes", {"device": "cpu"})]
+    points = [MetricPoint(f"{_NAME}.memory_bytes", float(used), "bytes", {"device": "cpu"})]
     return points + (_gpus() if os.path.exists(_GPU) else [])
 
 
 def _gpus() -> list[MetricPoint]:
-    import pynvml
-
     found = []
-    with contextlib.suppress(pynvml.NVMLError):
-        pynvml.nvmlInit()
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            about = {"device": f"cuda:{index}"}
-            memory = float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
-            busy = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-            found.append(MetricPoint("tezzeret.resource.gpu_memory_bytes", memory, "bytes", about))
-            found.append(MetricPoint("tezzeret.resource.gpu_utilization_percent", busy, "percent", about))
+    for gpu in read_gpus() or ():
+        about = {"device": f"cuda:{gpu.index}"}
+        found.append(MetricPoint(f"{_NAME}.gpu_memory_bytes", float(gpu.used), "bytes", about))
+        found.append(MetricPoint(f"{_NAME}.gpu_utilization_percent", gpu.busy_percent, "percent", about))
     return found

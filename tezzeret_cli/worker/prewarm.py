@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.blueprints.resolve import Resolver
-from tezzeret_cli.errors import TezzeretError
+from tezzeret_cli.errors import QuarantinedError, TezzeretError
 from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, TensorGuard, Variant
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
 from tezzeret_cli.runtime import load
@@ -37,6 +37,8 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
     stage("prewarm")
     try:
         result = _prewarm(request)
+    except QuarantinedError as error:
+        result = PrewarmResult(quarantine=True, problem=error.message)
     except TezzeretError as error:
         result = PrewarmResult(problem=str(error))
     return msgspec.msgpack.encode(result)

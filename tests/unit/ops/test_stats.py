@@ -13,12 +13,14 @@ import pytest
 
 from tests.support.command import ROOT
 from tests.support.forging import Simulator, built, forge, job, plan, proved, script
+from tezzeret_cli.health.record import HealthRecords
 from tezzeret_cli.model.build import BuildRefused
+from tezzeret_cli.model.health import BreakerRule, ModeChanged, Outcome
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.stats import BreakerStats, CacheStats, Durations
 from tezzeret_cli.ops.compile import compile_blueprints
-from tezzeret_cli.ops.history import History, Other
-from tezzeret_cli.ops.stats import _breakers, durations, gather
+from tezzeret_cli.ops.history import History
+from tezzeret_cli.ops.stats import durations, gather
 from tezzeret_cli.ops.unfinished import abandon
 from tezzeret_cli.telemetry.numbers import bar, milliseconds, spark
 from tezzeret_cli.telemetry.prometheus import prometheus
@@ -47,10 +49,10 @@ class Place:
         jobs = [job(name) for name in names]
         return compile_blueprints(plan(self.store, jobs, **options), forge(self.store, Simulator(runner)))
 
-    def stats(self, since=None, history=None, now=None):
+    def stats(self, since=None, history=None, now=None, rules=()):
         runs = self.parts.runs
         cache = self.store.parent / "cache"
-        return gather(self.store, runs, history or History(runs), cache, since, now or time.time())
+        return gather(self.store, runs, history or History(runs), cache, since, now or time.time(), rules)
 
 
 @pytest.fixture
@@ -175,24 +177,43 @@ def test_it_reads_while_others_write_and_writes_nothing(place):
     assert sorted(map(str, place.store.parent.rglob("*"))) == before
 
 
-def test_breakers_are_shown_where_the_journals_have_them(place):
-    run = next(iter(History(place.parts.runs)), None)
-    assert run is None
+RULES = (BreakerRule("memory", 2, 60.0), BreakerRule("timeout", 2, 60.0))
+
+
+def test_breakers_and_the_mode_are_told_from_their_records(place):
+    records = HealthRecords(place.parts.runs.root, RULES)
     place.compile("BP001")
-    (run,) = History(place.parts.runs)
-    run.others = [
-        Other(1.0, {"type": "breaker_changed", "breaker": "BP001", "state": "open"}),
-        Other(2.0, {"type": "breaker_changed", "breaker": "BP001", "state": "half_open"}),
-        Other(3.0, {"type": "conservative_mode", "active": True, "reason": "memory"}),
-    ]
-    assert _breakers([run], 0) == ((BreakerStats("BP001", "half_open", 1),), "memory")
-    assert _breakers([run], 1.5) == ((BreakerStats("BP001", "half_open", 0),), "memory")
-    stats = msgspec.structs.replace(
-        place.stats(), breakers=_breakers([run], 0)[0], conservative_mode='mem"ory'
+    now = time.time()
+    records.add([Outcome(now - 500, "memory"), Outcome(now - 499, "memory")])
+    records.add(
+        [Outcome(now - 9, "timeout"), Outcome(now - 8, "timeout"), ModeChanged(now, ("memory is short",))]
     )
+    stats = place.stats(rules=RULES)
+    assert stats.breakers == (BreakerStats("memory", "half_open", 1), BreakerStats("timeout", "open", 1))
+    assert stats.conservative_mode == "memory is short"
+    assert [b.opened for b in place.stats(since=now - 100, rules=RULES).breakers] == [0, 1]
     text = prometheus(stats)
-    assert 'tezzeret_breaker_state{breaker="BP001"} 1\n' in text
-    assert 'tezzeret_conservative_mode_active{reason="mem\\"ory"} 1\n' in text
+    assert 'tezzeret_breaker_state{breaker="memory"} 1\n' in text
+    assert 'tezzeret_breaker_open_total{breaker="timeout"} 1\n' in text
+    assert 'tezzeret_conservative_mode_active{reason="memory is short"} 1\n' in text
+
+
+def test_records_of_breakers_that_are_damaged_are_told(place):
+    records = HealthRecords(place.parts.runs.root, RULES)
+    place.compile("BP001")
+    records.add([Outcome(1.0, "memory"), Outcome(2.0, "memory")])
+    (segment,) = records.folder.glob("*.wal")
+    data = bytearray(segment.read_bytes())
+    data[700] ^= 1
+    segment.write_bytes(data)
+    stats = place.stats(rules=RULES)
+    assert stats.journal.problems[0].startswith("breakers: ")
+    assert stats.jobs["compiled"] == 1
+
+
+def test_a_label_with_quotes_is_escaped(place):
+    stats = msgspec.structs.replace(place.stats(), conservative_mode='a "b"\n')
+    assert 'tezzeret_conservative_mode_active{reason="a \\"b\\"\\n"} 1\n' in prometheus(stats)
 
 
 def test_percentiles_are_of_the_nearest_rank():

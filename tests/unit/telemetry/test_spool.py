@@ -14,7 +14,14 @@ from tests.support.command import ROOT
 from tests.support.forging import Simulator, forge, job, plan
 from tests.unit.ops.test_stats import mixed
 from tezzeret_cli.cli.observers import Fanout
-from tezzeret_cli.model.events import BundlePrewarmed, GarbageCollected, JobStage, Notice, RunFinished
+from tezzeret_cli.model.events import (
+    BundlePrewarmed,
+    GarbageCollected,
+    JobStage,
+    ModeEntered,
+    Notice,
+    RunFinished,
+)
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.telemetry import Level
 from tezzeret_cli.ops.compile import compile_blueprints
@@ -123,6 +130,18 @@ def test_what_has_no_name_is_not_kept():
     assert meaning(BundlePrewarmed("", "BP001", "1.0.0+a", "fast", 1.0, 2.0)).level is Level.INFO
     report = Report(1, "compile", (), {"skipped": 3})
     assert meaning(RunFinished(report)).metrics == ()
+
+
+def test_breakers_and_the_conservative_mode():
+    report = Report(1, "compile", (), {}, breakers={"memory": "open", "gpu": "closed"})
+    states = {p.attributes["breaker"]: p.value for p in meaning(RunFinished(report)).metrics}
+    assert states == {"memory": 2.0, "gpu": 0.0}
+    on, off = meaning(ModeEntered(("memory is short",))), meaning(ModeEntered(()))
+    assert [(m.name, m.value, m.attributes) for m in on.metrics] == [
+        ("tezzeret.conservative_mode_active", 1.0, {"reason": "memory is short"})
+    ]
+    assert (on.events[0].description, on.level) == ("tezzeret.conservative_mode_enabled", Level.WARNING)
+    assert (off.events[0].description, off.metrics[0].value) == ("tezzeret.conservative_mode_disabled", 0.0)
 
 
 def test_the_oldest_days_go_when_there_is_too_much(store, warned):
