@@ -47,10 +47,12 @@ _tezzeret() {
             'tezzeret compile|--memory') option=$word ;;
             'tezzeret compile|--cache') option=$word ;;
             'tezzeret compile|--state') option=$word ;;
+            'tezzeret compile|--oona-url') option=$word ;;
             'tezzeret resume|--store') option=$word ;;
             'tezzeret resume|--state') option=$word ;;
             'tezzeret resume|--run') option=$word ;;
             'tezzeret resume|--abandon') option=$word ;;
+            'tezzeret resume|--oona-url') option=$word ;;
             'tezzeret gc|--store') option=$word ;;
             'tezzeret gc|--ttl') option=$word ;;
             'tezzeret gc|--keep') option=$word ;;
@@ -60,12 +62,14 @@ _tezzeret() {
             'tezzeret gc|--journal-ttl') option=$word ;;
             'tezzeret gc|--cache') option=$word ;;
             'tezzeret gc|--state') option=$word ;;
+            'tezzeret gc|--oona-url') option=$word ;;
             'tezzeret prewarm|--store') option=$word ;;
             'tezzeret prewarm|--device') option=$word ;;
             'tezzeret prewarm|--jobs' | 'tezzeret prewarm|-j') option=$word ;;
             'tezzeret prewarm|--repeat') option=$word ;;
             'tezzeret prewarm|--max-regression') option=$word ;;
             'tezzeret prewarm|--allow-factory') option=$word ;;
+            'tezzeret prewarm|--oona-url') option=$word ;;
             'tezzeret stats|--store') option=$word ;;
             'tezzeret stats|--since') option=$word ;;
             'tezzeret stats|--format') option=$word ;;
@@ -107,10 +111,10 @@ _tezzeret() {
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
             tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
-            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
         esac
     else

@@ -29,13 +29,13 @@ function __tezzeret_at
             case 'tezzeret|stats'
                 set at 'tezzeret stats'
                 set count 0
-            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state'
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--oona-url'
                 set skip 1
-            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon'
+            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url'
                 set skip 1
-            case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state'
+            case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state' 'tezzeret gc|--oona-url'
                 set skip 1
-            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory'
+            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url'
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
@@ -81,6 +81,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l resume -d 'First
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l dry-run -d 'Show the plan; write nothing.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l explain -d 'Say what changed for each job.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strict -d 'Let quarantine-only blueprints count for the exit code.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
@@ -92,6 +93,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l list -d 'List the
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l abandon -f -r -d 'Give this run up; what it published stays.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l dry-run -d 'Show what would be done; write nothing.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l accept-tail-loss -d 'Go on where the last record of a journal is unreadable, without it.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
@@ -106,6 +108,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l journal-ttl -f -r -d 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l cache -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l dry-run -d 'Show what would go, and why; write nothing.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
@@ -117,6 +120,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l jobs -s j -f -r 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l repeat -f -r -d 'Timed steps of each variant. [default: 20]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l max-regression -f -r -d 'Fail for a bundle that is slower than its record by more, such as 20%.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l allow-factory -f -r -d 'Also run eager code of factories that match, to compare with; repeatable. [default: the built-in ones]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'

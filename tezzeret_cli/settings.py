@@ -19,6 +19,7 @@ from tezzeret_cli.errors import SettingsError
 
 PREFIX = "TEZZERET_"
 CONFIG_VARIABLE = "TEZZERET_CONFIG"
+SECRET_VARIABLE = "ESPER_LEYLINE_SECRET"
 LARGEST = 1 << 62
 """A whole number above it, such as a size in bytes, is a mistake; more would not fit into a record."""
 
@@ -64,6 +65,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: Annotated[
         int, Meta(description="Bytes of telemetry that a store keeps, such as 64MiB; 0: none.")
     ] = 64 << 20
+    oona_url: Annotated[
+        str | None, Meta(description="Redis of the Oona bus, such as redis://host:6379/0; by default none.")
+    ] = None
+    oona_interval_s: Annotated[float, Meta(description="Seconds between messages to Oona.")] = 10.0
+    oona_telemetry: Annotated[str, Meta(description="Stream of telemetry.")] = "oona.telemetry"
+    oona_ready: Annotated[str, Meta(description="Stream of published bundles.")] = "oona.kernels.ready"
+    oona_emergency: Annotated[str, Meta(description="Stream of telemetry of level error or worse.")] = (
+        "oona.emergency"
+    )
     run_ttl_s: Annotated[float, Meta(description="Seconds after which a run that died is abandoned.")] = (
         7 * 86400.0
     )
@@ -137,6 +147,12 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> S
     return msgspec.structs.replace(
         settings, cache=os.path.abspath(cache), state=os.path.abspath(state), store=store
     )
+
+
+def leyline_secret(environment: Mapping[str, str]) -> bytes | None:
+    """What messages to Oona are signed with, ``None`` to send them unsigned."""
+    value = environment.get(SECRET_VARIABLE)
+    return value.encode() if value else None
 
 
 def store_of(settings: Settings) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -135,6 +135,7 @@ def compile_command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Let quarantine-only blueprints count for the exit code.")
     ] = False,
+    oona_url: OonaUrl = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -163,6 +164,7 @@ def compile_command(
             "memory": memory,
             "cache": cache,
             "state": state,
+            "oona_url": oona_url,
         },
         select=tuple(select or ()),
         tier=tier,

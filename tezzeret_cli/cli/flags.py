@@ -16,6 +16,10 @@ State = Annotated[
         metavar="DIR", help="Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]"
     ),
 ]
+OonaUrl = Annotated[
+    str | None,
+    typer.Option("--oona-url", metavar="URL", help="Send telemetry to this Redis, too. [default: nowhere]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Verbose = Annotated[

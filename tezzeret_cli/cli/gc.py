@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -61,6 +61,7 @@ def gc_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would go, and why; write nothing.")
     ] = False,
+    oona_url: OonaUrl = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -77,7 +78,7 @@ def gc_command(
     from tezzeret_cli.cli.gc_run import Flags, run_gc
 
     flags = Flags(
-        settings={"store": store, "cache": cache, "state": state},
+        settings={"store": store, "cache": cache, "state": state, "oona_url": oona_url},
         ttl=ttl,
         keep=keep,
         max_size=max_size,

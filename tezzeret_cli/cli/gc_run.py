@@ -58,12 +58,13 @@ def run_gc(flags: Flags) -> int:
         created=time.time(),
     )
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
+    told = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    telemetry = with_telemetry(told, root, settings)
     report = would_collect(root, runs, plan) if flags.dry_run else collect(open_store(root), runs, plan)
     _show(flags, report)
     if report.run is not None:
         counts = Counter(item.kind.value for item in report.removed)
-        told = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
-        with_telemetry(told, root, settings).on_event(GarbageCollected(dict(counts), report.freed_bytes))
+        telemetry.on_event(GarbageCollected(dict(counts), report.freed_bytes))
     return ExitCode.JOB_FAILED if report.failed else ExitCode.OK
 
 

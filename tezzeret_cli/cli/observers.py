@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from tezzeret_cli.errors import SettingsError
 from tezzeret_cli.model.events import Event, Notice, Observer
-from tezzeret_cli.settings import Settings
+from tezzeret_cli.settings import Settings, leyline_secret
 from tezzeret_cli.telemetry.spool import Spool
 
 
@@ -36,14 +38,32 @@ class Fanout:
 
 
 def with_telemetry(observer: Observer, root: Path, settings: Settings) -> Observer:
-    """``observer``, and what it sees goes into the spool of the store at ``root`` too."""
+    """``observer``, and what it sees goes into the spool of the store at ``root`` too, and from there to Oona
+    where that is wanted. Raises ``SettingsError``."""
     if not settings.telemetry:
+        if settings.oona_url:
+            raise SettingsError(
+                "oona_url: nothing is sent without a spool", advice="raise TEZZERET_TELEMETRY"
+            )
         return observer
 
     def warn(text: str) -> None:
         observer.on_event(Notice("warning", text))
 
-    return Fanout(observer, Spool(root, settings.telemetry, warn))
+    spool = Spool(root, settings.telemetry, warn)
+    if not settings.oona_url:
+        return Fanout(observer, spool)
+    from tezzeret_cli.telemetry.messages import Streams
+    from tezzeret_cli.telemetry.oona import Bus, Oona, check
+
+    bus = Bus(
+        settings.oona_url,
+        settings.oona_interval_s,
+        leyline_secret(os.environ),
+        Streams(settings.oona_telemetry, settings.oona_ready, settings.oona_emergency),
+    )
+    check(bus)
+    return Fanout(observer, spool, Oona(root, bus, warn))
 
 
 def make_observer(*, json: bool, quiet: bool, verbosity: int) -> ShownObserver:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, Quiet, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -61,6 +61,7 @@ def prewarm_command(
             "[default: the built-in ones]",
         ),
     ] = None,
+    oona_url: OonaUrl = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -78,7 +79,7 @@ def prewarm_command(
 
     flags = Flags(
         paths=tuple(paths or ()),
-        settings={"store": store, "prewarm_repeat": repeat},
+        settings={"store": store, "prewarm_repeat": repeat, "oona_url": oona_url},
         device=device,
         jobs=jobs,
         max_regression=max_regression,

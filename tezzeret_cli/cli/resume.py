@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -35,6 +35,7 @@ def resume_command(
             "--accept-tail-loss", help="Go on where the last record of a journal is unreadable, without it."
         ),
     ] = False,
+    oona_url: OonaUrl = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -48,7 +49,7 @@ def resume_command(
     from tezzeret_cli.cli.resume_run import Flags, run_resume
 
     flags = Flags(
-        settings={"store": store, "state": state},
+        settings={"store": store, "state": state, "oona_url": oona_url},
         run=run,
         list=list_runs,
         abandon=abandon,

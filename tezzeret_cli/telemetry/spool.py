@@ -37,7 +37,7 @@ class Spool:
         self._folder = root / FOLDER
         self._limit = limit
         self._warn = warn
-        self._host = re.sub(r"[^0-9A-Za-z.-]", "_", os.uname().nodename) or "unknown"
+        self._host = host_name()
         self._descriptor = -1
         self._day = ""
         self._room = 0
@@ -112,6 +112,11 @@ class Spool:
             os.close(self._descriptor)
             self._descriptor = -1
         self._day = ""
+
+
+def host_name() -> str:
+    """This host's name as part of a file's."""
+    return re.sub(r"[^0-9A-Za-z.-]", "_", os.uname().nodename) or "unknown"
 
 
 def _entry(now: datetime.datetime, host: str, means: Meaning, event: Event) -> Entry:

@@ -1,0 +1,263 @@
+"""Telemetry over a real Redis, read with consumer groups as Oona's consumers do."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support.forging import Simulator, forge, job, plan
+from tests.support.stores import DAY, put
+from tests.unit.ops.test_stats import mixed
+from tests.unit.telemetry.test_spool import lines
+from tezzeret_cli.cli.observers import Fanout
+from tezzeret_cli.leyline import leyline_pb2 as pb
+from tezzeret_cli.model.events import BundlePrewarmed, GarbageCollected
+from tezzeret_cli.ops.compile import compile_blueprints
+from tezzeret_cli.store.layout import open_store
+from tezzeret_cli.telemetry import oona
+from tezzeret_cli.telemetry.oona import Bus, BusError, Oona, Publisher
+from tezzeret_cli.telemetry.spool import Spool
+
+redis = pytest.importorskip("redis", reason="the package redis is not installed")
+SERVER = shutil.which("redis-server")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
+
+STREAMS = ("oona.telemetry", "oona.kernels.ready", "oona.emergency")
+MESSAGES = {
+    pb.BUS_MESSAGE_TYPE_TELEMETRY: pb.TelemetryPacket,
+    pb.BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE: pb.KernelCatalogUpdate,
+    pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: pb.KernelArtifactReady,
+}
+
+
+class Server:
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.folder = folder
+        self.process = None
+
+    def start(self):
+        command = [SERVER, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        self.process = subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+        for _ in range(200):
+            with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url) as client:
+                client.ping()
+                return
+            time.sleep(0.05)
+        raise AssertionError("redis-server did not start")
+
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def read(self, stream):
+        """All messages of a stream, by a consumer group of its own: envelope, message, fields."""
+        with redis.Redis.from_url(self.url) as client:
+            group = f"group-{time.time_ns()}"
+            client.xgroup_create(stream, group, id="0", mkstream=True)
+            found = client.xreadgroup(group, "reader", {stream: ">"}, count=10_000)
+            records = [fields for _, entries in found for _, fields in entries]
+        result = []
+        for fields in records:
+            envelope = pb.BusEnvelope.FromString(fields[b"payload"])
+            message = MESSAGES[envelope.message_type].FromString(envelope.payload)
+            result.append((envelope, message, fields))
+        return result
+
+
+@pytest.fixture
+def server(tmp_path):
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    made = Server(folder)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def warned():
+    return []
+
+
+@pytest.fixture
+def compiled(store, warned):
+    def run(url, *names, **options):
+        root = open_store(store).root
+        bus = Bus(url, **options)
+        observer = Fanout(Spool(root, 1 << 24, warned.append), Oona(root, bus, warned.append))
+        jobs = [job(name) for name in names]
+        return compile_blueprints(plan(store, jobs), forge(store, Simulator(mixed), observer))
+
+    return run
+
+
+def test_packets_catalogue_updates_and_emergencies(compiled, server, store, warned):
+    report = compiled(server.url, "BP001", "BP002", "BP003")
+    packets = [message for _, message, _ in server.read("oona.telemetry")]
+    spooled = lines(store)
+    assert [packet.packet_id for packet in packets] == [entry["id"] for entry in spooled]
+    assert {packet.source_subsystem for packet in packets} == {"tezzeret"}
+    names = {event.description for packet in packets for event in packet.events}
+    assert {"tezzeret.compile_started", "tezzeret.compile_succeeded", "tezzeret.compile_failed"} <= names
+    points = {(m.name, m.value) for packet in packets for m in packet.metrics}
+    assert ("tezzeret.jobs.failed", 1.0) in points
+    updates = server.read("oona.kernels.ready")
+    assert [update.blueprint_id for _, update, _ in updates] == ["BP001", "BP002"]
+    for (envelope, update, _), done in zip(updates, report.jobs, strict=False):
+        assert envelope.message_type == pb.BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE
+        manifest = store / update.artifact_ref
+        assert update.artifact_ref == f"{done.bundle}/manifest.json"
+        assert update.checksum == hashlib.sha256(manifest.read_bytes()).hexdigest()
+        assert update.guard_digest == json.loads(manifest.read_text())["guard_digest"]
+    (urgent,) = server.read("oona.emergency")
+    assert urgent[1].level == pb.TELEMETRY_LEVEL_ERROR
+    assert warned == []
+
+
+def test_messages_are_signed_where_there_is_a_secret(compiled, server):
+    compiled(server.url, "BP001", secret=b"hush")
+    for stream in ("oona.telemetry", "oona.kernels.ready"):
+        for _, _, fields in server.read(stream):
+            wanted = base64.b64encode(hmac.new(b"hush", fields[b"payload"], hashlib.sha256).digest())
+            assert fields[b"signature"] == wanted
+    compiled(server.url, "BP009")
+    assert b"signature" not in server.read("oona.telemetry")[-1][2]
+
+
+def test_with_redis_down_nothing_is_lost_and_it_goes_out_later_in_order(compiled, server, store, warned):
+    server.stop()
+    report = compiled(server.url, "BP001", "BP002")
+    assert report.counts["compiled"] == 1
+    (text,) = warned
+    assert text.startswith(f"Oona at {server.url}: ")
+    assert text.endswith("; telemetry waits in the spool")
+    server.start()
+    compiled(server.url, "BP003")
+    spooled = [entry["id"] for entry in lines(store)]
+    assert [packet.packet_id for _, packet, _ in server.read("oona.telemetry")] == spooled
+    assert [update.blueprint_id for _, update, _ in server.read("oona.kernels.ready")] == ["BP001", "BP002"]
+
+
+def test_what_was_sent_but_not_noted_is_sent_again_under_the_same_ids(compiled, server, store):
+    compiled(server.url, "BP001")
+    (cursor,) = (store / "telemetry").glob("oona-*.json")
+    cursor.unlink()
+    first = [envelope.attributes["id"] for stream in STREAMS for envelope, _, _ in server.read(stream)]
+    Publisher(store, Bus(server.url)).flush(5.0)
+    both = [envelope.attributes["id"] for stream in STREAMS for envelope, _, _ in server.read(stream)]
+    assert len(both) == 2 * len(first)
+    assert set(both) == set(first)
+    assert Publisher(store, Bus(server.url)).flush(5.0) == 0
+
+
+def test_a_restarted_server_is_found_again(compiled, server, warned):
+    compiled(server.url, "BP001")
+    server.stop()
+    server.start()
+    compiled(server.url, "BP004")
+    assert len(server.read("oona.kernels.ready")) == 2
+    assert warned == []
+
+
+def test_a_server_that_hangs_does_not_slow_the_run(compiled, warned, monkeypatch):
+    monkeypatch.setattr(oona, "TIMEOUT_S", 0.3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        report = compiled(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", "BP001", interval_s=0.05)
+        took = time.monotonic() - started
+    assert report.counts["compiled"] == 1
+    assert len(warned) == 1
+    assert took < 10
+
+
+def test_a_stream_of_another_type_is_told(compiled, server, warned):
+    with redis.Redis.from_url(server.url) as client:
+        client.set("oona.telemetry", "something else")
+    assert compiled(server.url, "BP001").counts["compiled"] == 1
+    (text,) = warned
+    assert "WRONGTYPE" in text
+
+
+def test_a_password_is_not_shown(compiled, warned):
+    compiled("redis://me:hush@127.0.0.1:1/0", "BP001")
+    assert "hush" not in warned[0]
+    assert "redis://127.0.0.1:1/0" in warned[0]
+
+
+def test_while_a_run_goes_on_it_is_sent_regularly(server, store, warned):
+    root = open_store(store).root
+    observer = Fanout(
+        Spool(root, 1 << 24, print), Oona(root, Bus(server.url, interval_s=0.05), warned.append)
+    )
+    from tezzeret_cli.model.events import JobStarted
+
+    observer.on_event(JobStarted(0, "BP001", "x", "fast"))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not server.read("oona.telemetry"):
+        time.sleep(0.05)
+    assert len(server.read("oona.telemetry")) == 1
+
+
+def test_a_torn_line_is_waited_for_and_then_passed_over(server, store):
+    root = open_store(store).root
+    spool = Spool(root, 1 << 24, print)
+    spool.on_event(GarbageCollected({}, 0))
+    (path,) = (store / "telemetry").glob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"schema":1,"id":"to')
+    publisher = Publisher(store, Bus(server.url))
+    assert (publisher.flush(5.0), publisher.flush(5.0)) == (1, 0)
+    Spool(root, 1 << 24, print).on_event(GarbageCollected({}, 0))
+    assert publisher.flush(5.0) == 1
+
+
+def test_a_prewarmed_bundle_is_ready(server, store):
+    opened = open_store(store)
+    bundle = put(opened, "BP001", "1.0.0+a", published=time.time())
+    Spool(store, 1 << 24, print).on_event(BundlePrewarmed(str(store), "BP001", "1.0.0+a", "fast", 1.5, 2.5))
+    Publisher(store, Bus(server.url)).flush(5.0)
+    ((envelope, ready, _),) = server.read("oona.kernels.ready")
+    assert envelope.message_type == pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY
+    assert (ready.prewarm_p50_ms, ready.prewarm_p95_ms) == (1.5, 2.5)
+    assert ready.checksum == hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_an_unreachable_server_raises(store):
+    Spool(open_store(store).root, 1 << 24, print).on_event(GarbageCollected({}, 0))
+    with pytest.raises(BusError):
+        Publisher(store, Bus("redis://127.0.0.1:1/0")).flush(5.0)
+
+
+def test_the_command_sends_too(tezzeret, server, store):
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time() - 40 * DAY)
+    done = tezzeret.run("gc", "--store", str(store), "--ttl", "1d", "--oona-url", server.url)
+    assert (done.returncode, "Oona" in done.stderr) == (0, False)
+    ((_, packet, _),) = server.read("oona.telemetry")
+    assert [event.description for event in packet.events] == ["tezzeret.gc_completed"]
+
+
+@pytest.mark.parametrize("url", ["http://x", "127.0.0.1:6379", "redis://127.0.0.1:port"])
+def test_a_url_that_can_never_work_is_refused(tezzeret, store, url):
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time() - 40 * DAY)
+    done = tezzeret.run("gc", "--store", str(store), "--ttl", "1d", env={"TEZZERET_OONA_URL": url})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tezzeret: error: oona_url")
+    assert len(done.stderr.splitlines()) == 1
+    assert len(list(store.glob("bundles/*/*"))) == 1
