@@ -16,23 +16,13 @@ from tezzeret_cli.bundle.scan import BUNDLES, published
 from tezzeret_cli.bundle.version import parse
 from tezzeret_cli.errors import BundleError, InputError
 from tezzeret_cli.model.events import BundlePrewarmed, Notice, Observer
+from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport, PrewarmRequest, PrewarmResult, Sample
+from tezzeret_cli.ops.endings import answer
 from tezzeret_cli.ops.environment import consumer_environment
 from tezzeret_cli.store.layout import read_identity
 from tezzeret_cli.store.samples import append, read
-from tezzeret_cli.worker.task import (
-    Cancelled,
-    Crashed,
-    Ending,
-    Limits,
-    OutOfMemory,
-    Raised,
-    Returned,
-    Runner,
-    Task,
-    TaskEnded,
-    TimedOut,
-)
+from tezzeret_cli.worker.task import Cancelled, Ending, Limits, Returned, Runner, Task, TaskEnded
 
 REPORT_SCHEMA = 1
 ENTRY = "tezzeret_cli.worker.prewarm:prewarm"
@@ -217,20 +207,11 @@ def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Pre
 
 
 def _result(ending: Ending) -> PrewarmResult:
-    match ending:
-        case Returned(data):
-            try:
-                return msgspec.msgpack.decode(data, type=PrewarmResult)
-            except msgspec.MsgspecError as error:
-                return PrewarmResult(problem=f"the worker's answer does not decode: {error}")
-        case Raised(kind, message, _):
-            return PrewarmResult(problem=f"{kind}: {' '.join(message.split())[:300]}")
-        case Crashed(number, status):
-            how = f"signal {number}" if number is not None else f"exit status {status}"
-            return PrewarmResult(problem=f"the worker crashed ({how})")
-        case TimedOut(after_s):
-            return PrewarmResult(problem=f"not done after {after_s:g} s")
-        case OutOfMemory(peak, limit):
-            return PrewarmResult(problem=f"used {peak >> 20} MiB of {limit >> 20} MiB allowed")
-        case Cancelled():
-            return PrewarmResult(problem="interrupted")
+    """What the worker measured, or why there is nothing."""
+    if isinstance(ending, Returned):
+        try:
+            return msgspec.msgpack.decode(ending.result, type=PrewarmResult)
+        except msgspec.MsgspecError as error:
+            return PrewarmResult(problem=f"the worker's answer does not decode: {error}")
+    reason = answer(ending)
+    return PrewarmResult(problem=reason.message if isinstance(reason, Reason) else "an unexpected answer")
