@@ -214,7 +214,7 @@ def test_a_collection_that_died_is_in_nobodys_way(place, monkeypatch):
     assert len(place.runs.all_open()) == 1
     assert [item.kind for item in place.would().removed] == [Kind.BUNDLE, Kind.STAGING]
     assert [item.kind for item in place.collect().removed] == [Kind.BUNDLE, Kind.STAGING]
-    tidy(place.runs, 1e9, forge(place.store.root, None).observer)
+    tidy(place.runs, 1e9, forge(place.store.root, None).observer, place.store.root)
     assert place.runs.all_open() == frozenset()
 
 

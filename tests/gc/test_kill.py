@@ -63,7 +63,7 @@ def check_end(place: Place) -> None:
     """The next collection removes the rest, and whoever comes then finds nothing in the way."""
     place.collect()
     assert place.there() == STAYS
-    tidy(place.runs, 1e9, forge(place.store.root, None).observer)
+    tidy(place.runs, 1e9, forge(place.store.root, None).observer, place.store.root)
     assert place.runs.all_open() == frozenset()
     report = compile_blueprints(
         plan(place.store.root, [job("BP009")]), forge(place.store.root, Simulator(script))

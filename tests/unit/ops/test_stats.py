@@ -112,7 +112,7 @@ def test_dead_and_abandoned_runs_are_told_apart(place):
         compile_blueprints(plan(place.store, [job("BP001")]), forge(place.store, Dies(script)))
     stats = place.stats()
     assert (stats.runs.dead, stats.runs.live, stats.journal.open, stats.strategies[0].started) == (1, 0, 2, 1)
-    abandon(place.parts.runs, place.parts.runs.unfinished()[0], "enough")
+    abandon(place.parts.runs, place.parts.runs.unfinished()[0], "enough", place.store)
     stats = place.stats()
     assert (stats.runs.dead, stats.runs.abandoned, stats.runs.ended) == (0, 1, 0)
 
