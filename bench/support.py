@@ -41,6 +41,7 @@ def consumer(code: str, *args: str, compiler: bool = False) -> dict[str, float]:
         environment = {
             "PATH": os.environ["PATH"] if compiler else "",
             "HOME": home,
+            "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"),
             "TMPDIR": home,
             "TORCHINDUCTOR_CACHE_DIR": f"{home}/cache",
             "PYTHONPATH": str(ROOT),

@@ -47,12 +47,17 @@ _tezzeret() {
             'tezzeret compile|--memory') option=$word ;;
             'tezzeret compile|--cache') option=$word ;;
             'tezzeret compile|--state') option=$word ;;
+            'tezzeret compile|--sign') option=$word ;;
+            'tezzeret compile|--key') option=$word ;;
+            'tezzeret compile|--identity-token') option=$word ;;
+            'tezzeret compile|--trust-config') option=$word ;;
             'tezzeret compile|--oona-url') option=$word ;;
             'tezzeret resume|--store') option=$word ;;
             'tezzeret resume|--state') option=$word ;;
             'tezzeret resume|--run') option=$word ;;
             'tezzeret resume|--abandon') option=$word ;;
             'tezzeret resume|--oona-url') option=$word ;;
+            'tezzeret resume|--identity-token') option=$word ;;
             'tezzeret gc|--store') option=$word ;;
             'tezzeret gc|--ttl') option=$word ;;
             'tezzeret gc|--keep') option=$word ;;
@@ -95,6 +100,9 @@ _tezzeret() {
             'tezzeret compile|--isa') _tezzeret_offer "$current" avx512 avx2 neon ;;
             'tezzeret compile|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret compile|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret compile|--sign') _tezzeret_offer "$current" key keyless none ;;
+            'tezzeret compile|--key') _tezzeret_paths -f "$current" ;;
+            'tezzeret compile|--trust-config') _tezzeret_paths -f "$current" ;;
             'tezzeret resume|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret resume|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--store') _tezzeret_paths -d "$current" ;;
@@ -111,8 +119,8 @@ _tezzeret() {
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
             tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
-            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --force --resume --dry-run --explain --strict --oona-url --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --sign --key --identity-token --trust-config --force --resume --dry-run --explain --strict --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --identity-token --json --quiet -q --verbose -v --help -h ;;
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;

@@ -29,9 +29,9 @@ function __tezzeret_at
             case 'tezzeret|stats'
                 set at 'tezzeret stats'
                 set count 0
-            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--oona-url'
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--sign' 'tezzeret compile|--key' 'tezzeret compile|--identity-token' 'tezzeret compile|--trust-config' 'tezzeret compile|--oona-url'
                 set skip 1
-            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url'
+            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url' 'tezzeret resume|--identity-token'
                 set skip 1
             case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state' 'tezzeret gc|--oona-url'
                 set skip 1
@@ -76,6 +76,10 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l timeout -f -r -d
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l memory -f -r -d 'Memory for one build. [default: the strategy\'s]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l cache -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l sign -f -a '\'key\' \'keyless\' \'none\'' -r -d 'Sign by key, keyless, or none. [default: key]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l key -F -r -d 'Private key to sign with. [default: $XDG_CONFIG_HOME/tezzeret/signing-key.pem]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l identity-token -f -r -d 'OIDC token for keyless signing. [default: what the environment offers]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l trust-config -F -r -d 'Client trust configuration of a private Sigstore instance. [default: the public one]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l force -d 'Compile what is unchanged, too.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l resume -d 'First finish what a dead run on this store left.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l dry-run -d 'Show the plan; write nothing.'
@@ -94,6 +98,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l abandon -f -r -d 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l dry-run -d 'Show what would be done; write nothing.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l accept-tail-loss -d 'Go on where the last record of a journal is unreadable, without it.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l identity-token -f -r -d 'OIDC token for keyless signing. [default: what the environment offers]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'

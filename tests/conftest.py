@@ -66,13 +66,15 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def consumer(tmp_path: Path):
-    """Run Python code as a consumer does: no compiler, an empty PATH, an empty cache."""
+def consumer(tmp_path: Path, tezzeret: Command):
+    """Run Python code as a consumer does: no compiler, an empty PATH, an empty cache. It trusts the key that
+    the real command signs with."""
 
     def run(code: str, *args: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": "",
             "HOME": str(tmp_path),
+            "XDG_CONFIG_HOME": tezzeret.environment["XDG_CONFIG_HOME"],
             "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
             "PYTHONPATH": str(ROOT),
         }

@@ -145,8 +145,23 @@ class BundleError(TezzeretError):
     exit_code = ExitCode.VERIFICATION_FAILED
 
 
-class DamagedBundleError(BundleError):
+class VerificationError(BundleError):
+    """A bundle is not what its maker published, or nobody trusted says that it is. Verifying raises this
+    and nothing else, whatever the bundle holds."""
+
+
+class DamagedBundleError(VerificationError):
     """A bundle's files are missing, added, or differ from its manifest."""
+
+
+class UntrustedBundleError(VerificationError):
+    """A bundle is not signed, or its signature does not satisfy the policy of who opens it."""
+
+
+class SigningError(TezzeretError):
+    """A bundle could not be signed; it was not published."""
+
+    can_retry = True
 
 
 class TargetMismatchError(BundleError):

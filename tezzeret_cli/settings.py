@@ -6,6 +6,7 @@ This is the one place that knows the names of Tezzeret's environment variables.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import tomllib
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ CONFIG_VARIABLE = "TEZZERET_CONFIG"
 SECRET_VARIABLE = "ESPER_LEYLINE_SECRET"
 LARGEST = 1 << 62
 """A whole number above it, such as a size in bytes, is a mistake; more would not fit into a record."""
+PASSPHRASE_VARIABLE = "TEZZERET_KEY_PASSPHRASE"
+CI_VARIABLE = "CI"
+"""Set where nobody looks after what is left in a home folder; by convention of the services themselves."""
 
 LEAST_MEMORY = 1 << 30
 """Bytes: importing torch and compiling the smallest graph take several hundred MiB."""
@@ -56,6 +60,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="Compiled headers and scratch; by default $XDG_CACHE_HOME/tezzeret.")
     ] = ""
     profile: Annotated[str | None, Meta(description="Compile profile (TOML).")] = None
+    sign: Annotated[str, Meta(description="How bundles are signed: key, keyless or none.")] = "key"
+    key: Annotated[
+        str | None,
+        Meta(description="Private key to sign with; by default signing-key.pem beside the settings file."),
+    ] = None
     state: Annotated[
         str, Meta(description="Journals of runs, on a local disk; by default $XDG_STATE_HOME/tezzeret.")
     ] = ""
@@ -160,6 +169,23 @@ def store_of(settings: Settings) -> str:
     if settings.store is None:
         raise SettingsError("no store is given", advice="name one with --store DIR or TEZZERET_STORE")
     return settings.store
+
+
+def config_folder(environment: Mapping[str, str]) -> Path:
+    """Tezzeret's own folder below the XDG configuration: settings, signing key, trusted keys. Raises
+    ``SettingsError`` without a home: a folder that others can make must not say whom to trust."""
+    home = environment.get("XDG_CONFIG_HOME") or _home(environment, ".config")
+    if not home:
+        try:
+            home = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".config")
+        except KeyError:
+            raise SettingsError("there is no home folder", advice="set HOME or XDG_CONFIG_HOME") from None
+    return Path(os.path.abspath(os.path.join(home, "tezzeret")))
+
+
+def passphrase_of(environment: Mapping[str, str]) -> bytes | None:
+    """What opens the signing key, ``None`` when it is not given."""
+    return os.fsencode(environment[PASSPHRASE_VARIABLE]) if environment.get(PASSPHRASE_VARIABLE) else None
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:

@@ -11,6 +11,7 @@ import pytest
 import tezzeret_cli
 from tests.bundle import blueprints
 from tests.support.command import ROOT, Command
+from tezzeret_cli.trust import Policy, trusted_keys
 
 NAMES = (
     "mlp",
@@ -39,10 +40,11 @@ factory = "tests.bundle.blueprints:{name}"
 
 
 class Forged:
-    """A store with one bundle per module, and the report of the run that made it."""
+    """A store with one bundle per module, the report of the run that made it, and whom to trust for it."""
 
-    def __init__(self, store: Path, report: dict[str, object]) -> None:
+    def __init__(self, store: Path, report: dict[str, object], trust: Policy) -> None:
         self.store = store
+        self.trust = trust
         jobs = report["jobs"]
         assert isinstance(jobs, list)
         self.jobs = {job["name"]: job for job in jobs}
@@ -52,6 +54,7 @@ class Forged:
 
     def load(self, name: str, **options: object) -> tezzeret_cli.runtime.BundleModule:
         options.setdefault("allow_factories", ["tests.bundle.*"])
+        options.setdefault("trust", self.trust)
         return tezzeret_cli.load(self.path(name), **options)  # type: ignore[arg-type]
 
 
@@ -74,7 +77,7 @@ def forged(tmp_path_factory: pytest.TempPathFactory, tezzeret: Command) -> Forge
         timeout=600,
     )
     assert done.returncode == 1, done.stderr
-    return Forged(store, json.loads(done.stdout))
+    return Forged(store, json.loads(done.stdout), trusted_keys(tezzeret.trusted))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import tezzeret_cli
 from tests.support.command import ROOT
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import NoBundleError
+from tezzeret_cli.trust import trusted_keys
 
 CHOSEN = ("BP001", "BP005", "BP006", "BP013", "BP017", "BP020", "BP036", "BP045", "BP047")
 SELECT = ["--approve", "*", *(part for name in CHOSEN for part in ("--select", name))]
@@ -66,9 +67,11 @@ def test_the_manifest_carries_urzas_names(compiled):
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("name", ["BP006", "BP013", "BP017", "BP020", "BP036"])
-def test_a_bundle_of_the_catalogue_trains_like_eager_at_every_batch(compiled, name, training):
+def test_a_bundle_of_the_catalogue_trains_like_eager_at_every_batch(compiled, tezzeret, name, training):
     store, _ = compiled
-    bundle = tezzeret_cli.load(tezzeret_cli.find(store, name), on_guard_miss="raise")
+    bundle = tezzeret_cli.load(
+        tezzeret_cli.find(store, name), on_guard_miss="raise", trust=trusted_keys(tezzeret.trusted)
+    )
     manifest = bundle.tezzeret.manifest
     module, calls = construct(manifest.factory, manifest.parameters)
     module.load_state_dict(bundle.state_dict())

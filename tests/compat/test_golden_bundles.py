@@ -17,13 +17,15 @@ from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.target import mismatch
 from tezzeret_cli.model.manifest import FORMAT
+from tezzeret_cli.trust import UNVERIFIED
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tar.zst"))
 
 CONSUMER = """
 import sys
 import torch, tezzeret_cli
-module = tezzeret_cli.load(sys.argv[1], on_guard_miss="raise")
+from tezzeret_cli.trust import UNVERIFIED
+module = tezzeret_cli.load(sys.argv[1], on_guard_miss="raise", trust=UNVERIFIED)
 x = torch.randn(5, 64, requires_grad=True)
 module(x).square().sum().backward()
 assert x.grad is not None and module.weight.grad is not None
@@ -57,7 +59,7 @@ def test_every_format_and_both_ends_of_torch_have_a_golden_bundle():
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("batch", [2, 8, 33, 1024])
 def test_a_golden_bundle_equals_eager(golden, training, batch):
-    bundle = tezzeret_cli.load(golden, on_guard_miss="raise")
+    bundle = tezzeret_cli.load(golden, on_guard_miss="raise", trust=UNVERIFIED)
     manifest = bundle.tezzeret.manifest
     eager, _ = construct(manifest.factory, manifest.parameters)
     eager.load_state_dict(bundle.state_dict())
@@ -83,7 +85,7 @@ def test_a_golden_bundle_trains_in_a_process_without_compiler(golden, consumer):
 
 
 def test_a_golden_bundle_still_refuses_what_its_guards_exclude(golden):
-    bundle = tezzeret_cli.load(golden, on_guard_miss="raise")
+    bundle = tezzeret_cli.load(golden, on_guard_miss="raise", trust=UNVERIFIED)
     with pytest.raises(tezzeret_cli.errors.GuardMissError, match="float64"):
         bundle(torch.randn(4, 64, dtype=torch.float64))
     with pytest.raises(tezzeret_cli.errors.GuardMissError, match="shape"):

@@ -12,6 +12,7 @@ from tests.support.command import ROOT
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import GuardMissError
 from tezzeret_cli.runtime import GuardMissWarning
+from tezzeret_cli.trust import UNVERIFIED
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,7 +47,7 @@ def cuda_store(tezzeret, tmp_path_factory):
 
 def load(store, name, **options):
     path = tezzeret_cli.find(store, name, device="cuda")
-    return tezzeret_cli.load(path, on_guard_miss="raise", **options)
+    return tezzeret_cli.load(path, on_guard_miss="raise", trust=UNVERIFIED, **options)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -91,7 +92,8 @@ def test_a_tensor_on_the_cpu_is_a_guard_miss(cuda_store):
 
 
 def test_a_module_moved_to_the_cpu_runs_eager_there(cuda_store):
-    bundle = tezzeret_cli.load(tezzeret_cli.find(cuda_store, "BP023", device="cuda")).cpu()
+    path = tezzeret_cli.find(cuda_store, "BP023", device="cuda")
+    bundle = tezzeret_cli.load(path, trust=UNVERIFIED).cpu()
     with pytest.warns(GuardMissWarning, match="is on cpu"):
         assert bundle(torch.randn(8, 12, 64)).device.type == "cpu"
 

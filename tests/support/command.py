@@ -25,6 +25,11 @@ class Command:
             "PYTHONWARNINGS": "error",
         }
 
+    @property
+    def trusted(self) -> Path:
+        """The public keys that are trusted in this home."""
+        return self.home / "config" / "tezzeret" / "trusted-keys.d"
+
     def run(
         self,
         *args: str,

@@ -14,7 +14,7 @@ LAYERS = (
     ("ops",),
     ("telemetry", "worker"),
     ("runtime", "store", "runs", "health", "host"),
-    ("wal",),
+    ("wal", "trust"),
     ("plan", "keys"),
     ("approvals", "profile", "settings", "strategies"),
     ("inputs",),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -47,6 +47,12 @@ def _tiers() -> list[str]:
 
 def _devices() -> list[str]:
     return ["cpu", "cuda"]
+
+
+def _signing() -> list[str]:
+    from tezzeret_cli.model.manifest import Signing
+
+    return [how.value for how in Signing]
 
 
 def _levels() -> list[str]:
@@ -126,6 +132,27 @@ def compile_command(
         typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
     ] = None,
     state: State = None,
+    sign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW", help="Sign by key, keyless, or none. [default: key]", autocompletion=_signing
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Private key to sign with. [default: $XDG_CONFIG_HOME/tezzeret/signing-key.pem]",
+        ),
+    ] = None,
+    identity_token: IdentityToken = None,
+    trust_config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Client trust configuration of a private Sigstore instance. [default: the public one]",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compile what is unchanged, too.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="First finish what a dead run on this store left.")
@@ -165,7 +192,11 @@ def compile_command(
             "cache": cache,
             "state": state,
             "oona_url": oona_url,
+            "sign": sign,
+            "key": key,
         },
+        identity_token=identity_token,
+        trust_config=trust_config,
         select=tuple(select or ()),
         tier=tier,
         stage=stage,

@@ -20,6 +20,7 @@ from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
+from tezzeret_cli.cli.signing import make_signer, signing_options
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
 from tezzeret_cli.host.memory import read_memory
 from tezzeret_cli.inputs import Selection, read_descriptors, select
@@ -50,6 +51,8 @@ class Flags(msgspec.Struct, frozen=True):
 
     paths: tuple[str, ...]
     settings: Mapping[str, Any]
+    identity_token: str | None
+    trust_config: str | None
     select: tuple[str, ...]
     tier: str | None
     stage: int | None
@@ -91,6 +94,7 @@ def run(flags: Flags) -> int:
             ladder=tuple(strategies(settings).values()),
             conservative=settings.conservative,
             breakers=breaker_rules(settings),
+            signing=signing_options(settings, environment, flags.trust_config, flags.identity_token),
         ),
         jobs=tuple(jobs),
         strict=flags.strict,
@@ -119,16 +123,19 @@ def _compile(
     resumed: list[tuple[Report, bool]],
 ) -> Report:
     """Compile; the reports of the runs that were finished first go into ``resumed``."""
+    signer = make_signer(plan.options.signing, environment, flags.identity_token)
     store = open_store(Path(plan.store))
     observer = with_telemetry(observer, store.root, settings)
     plan = msgspec.structs.replace(plan, store_id=store.identity.store_id)
     runs = Runs(Path(settings.state), plan.store_id, on_network=settings.state_on_network)
     tidy(runs, settings.run_ttl_s, observer, store.root)
     if flags.resume:
-        resumed += finish_dead(store, runs, runs.unfinished(), environment, observer, stop)
+        resumed += finish_dead(
+            store, runs, runs.unfinished(), environment, observer, stop, token=flags.identity_token
+        )
         if stop.exit_code:
             raise Interrupted("interrupted", ExitCode(stop.exit_code), advice="the run can be resumed")
-    forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch)
+    forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch, signer)
     return compile_blueprints(plan, forge, explained=flags.explain)
 
 

@@ -20,6 +20,12 @@ OonaUrl = Annotated[
     str | None,
     typer.Option("--oona-url", metavar="URL", help="Send telemetry to this Redis, too. [default: nowhere]"),
 ]
+IdentityToken = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKEN", help="OIDC token for keyless signing. [default: what the environment offers]"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Verbose = Annotated[

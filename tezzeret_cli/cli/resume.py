@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -36,6 +36,7 @@ def resume_command(
         ),
     ] = False,
     oona_url: OonaUrl = None,
+    identity_token: IdentityToken = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -55,6 +56,7 @@ def resume_command(
         abandon=abandon,
         dry_run=dry_run,
         accept_tail_loss=accept_tail_loss,
+        identity_token=identity_token,
         json=json_output,
         quiet=quiet,
         verbosity=verbose,

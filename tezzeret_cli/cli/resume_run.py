@@ -13,6 +13,7 @@ import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.signals import Stop, stopping
+from tezzeret_cli.cli.signing import make_signer
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.keys import host_facts
 from tezzeret_cli.model.events import Observer
@@ -39,6 +40,7 @@ class Flags(msgspec.Struct, frozen=True):
     abandon: str | None
     dry_run: bool
     accept_tail_loss: bool
+    identity_token: str | None
     json: bool
     quiet: bool
     verbosity: int
@@ -79,14 +81,21 @@ def finish_dead(
     stop: Stop,
     *,
     accept_tail_loss: bool = False,
+    token: str | None = None,
 ) -> Iterator[tuple[Report, bool]]:
-    """Resume these runs one after the other until one is stopped: each report, and its run's ``strict``."""
+    """Resume these runs one after the other until one is stopped: each report, and its run's ``strict``.
+    ``token`` is the identity for those that are signed without a key."""
     for run in dead:
         ledger = runs.reopen(run, accept_tail_loss=accept_tail_loss)
         if ledger is None or ledger.state.plan is None:
             continue
         plan = ledger.state.plan
-        forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch)
+        try:
+            signer = make_signer(plan.options.signing, environment, token)
+        except BaseException:
+            ledger.close()
+            raise
+        forge = Forge(store, runs, environment, WorkerPool, observer, stop.watch, signer)
 
         def facts_of(plan: RunPlan) -> HostFacts:
             level = None if plan.facts.isa == "default" else plan.facts.isa
@@ -137,6 +146,7 @@ def _resume(
                 with_telemetry(observer, root, settings),
                 stop,
                 accept_tail_loss=flags.accept_tail_loss,
+                token=flags.identity_token,
             )
         )
     if flags.json:

@@ -279,9 +279,19 @@ class Timing(msgspec.Struct, frozen=True):
     threads: int = 1
 
 
+class Signing(enum.StrEnum):
+    """How a bundle is signed: by a key, by a certificate for an identity, or not at all."""
+
+    KEY = "key"
+    KEYLESS = "keyless"
+    NONE = "none"
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """Everything a consumer needs to know of a bundle before it opens any other file.
 
+    ``signature`` names the signature file, ``signing`` says what was asked for: ``none`` is a bundle that was
+    left unsigned on purpose, ``None`` one from before there were signatures.
     ``run`` is the id of the run that published it, in the journal of the host where that run was.
     ``quarantine`` says why nobody gets the bundle who does not ask for it. ``compiler_ms`` is the processor
     time of compilers, within ``compile_ms``.
@@ -320,3 +330,4 @@ class Manifest(msgspec.Struct, frozen=True):
     run: str | None = None
     quarantine: str | None = None
     compiler_ms: float = 0.0
+    signing: Signing | None = None

@@ -6,6 +6,7 @@ import msgspec
 
 from tezzeret_cli.model.health import BreakerRule
 from tezzeret_cli.model.job import Job, Strategy
+from tezzeret_cli.model.manifest import Signing
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -15,6 +16,15 @@ class HostFacts(msgspec.Struct, frozen=True):
     compiler: str
     target: str
     isa: str
+
+
+class SigningOptions(msgspec.Struct, frozen=True):
+    """How the bundles of a run are signed. ``key`` is the file of the private key, ``trust_config`` that of a
+    private Sigstore instance. Runs on record from before there were signatures have ``none``."""
+
+    how: Signing = Signing.NONE
+    key: str = ""
+    trust_config: str | None = None
 
 
 class CompileOptions(msgspec.Struct, frozen=True):
@@ -31,6 +41,7 @@ class CompileOptions(msgspec.Struct, frozen=True):
     ladder: tuple[Strategy, ...] = ()
     conservative: bool = False
     breakers: tuple[BreakerRule, ...] = ()
+    signing: SigningOptions = SigningOptions()
 
 
 class RunPlan(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@ from tezzeret_cli.store.publish import publish, write_manifest
 from tezzeret_cli.store.seal import seal_files
 from tezzeret_cli.store.staging import Staging
 from tezzeret_cli.strategies.ladder import next_rung
+from tezzeret_cli.trust.signer import Signer
 from tezzeret_cli.worker.task import Cancelled, Crashed, Ending, Limits, Task
 
 BUILD = "tezzeret_cli.worker.build:build"
@@ -53,14 +54,15 @@ EAGER_STAGES = ("construct", "eager")
 
 class AttemptOptions(msgspec.Struct, frozen=True):
     """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it,
-    ``isa`` the level that libraries are built for, ``ladder`` the strategies, dearest first,
-    ``gpu_share`` the part of a GPU's memory that a build may have."""
+    ``isa`` the level that libraries are built for, ``signer`` signs what is published, ``ladder`` are the
+    strategies, dearest first, ``gpu_share`` the part of a GPU's memory that a build may have."""
 
     proof_timeout_s: float
     eager_timeout_s: float
     repeat: int
     compiler: str
     isa: str
+    signer: Signer
     ladder: tuple[Strategy, ...] = ()
     gpu_share: float = 1.0
 
@@ -327,7 +329,7 @@ class Attempt:
             prewarm_ms=timing.load_ms + timing.first_forward_ms + timing.first_backward_ms if timing else 0.0,
             prewarm_samples=reply.samples if timing else (),
         )
-        publish(self._store, self._staged, draft, self._about_to_publish)
+        publish(self._store, self._staged, draft, self._about_to_publish, self._options.signer)
         assert self._staged_report is not None
         self._end(self._staged_report)
 

@@ -9,9 +9,9 @@ from tezzeret_cli.bundle.use import touch
 from tezzeret_cli.keys import explain
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
-from tezzeret_cli.model.manifest import Manifest
+from tezzeret_cli.model.manifest import Manifest, Signing
 from tezzeret_cli.model.report import Report
-from tezzeret_cli.model.run import RunPlan
+from tezzeret_cli.model.run import CompileOptions, RunPlan
 from tezzeret_cli.ops.execute import (
     Forge,
     cached_report,
@@ -74,15 +74,15 @@ def _done(
         observer.on_event(Notice("warning", f"passed over a damaged bundle: {text}"))
     done = {}
     for number, job in enumerate(plan.jobs):
-        found = None if force else catalogue.done(job.blueprint_id, job.key)
+        found = None if force else catalogue.done(job.blueprint_id, job.key, plan.options.signing.how)
         if found is not None:
             done[number] = found
         if explained and number not in plan.skipped:
-            observer.on_event(Notice("info", _explain(job, catalogue, number in done, force)))
+            observer.on_event(Notice("info", _explain(job, catalogue, number in done, plan.options)))
     return done
 
 
-def _explain(job: Job, catalogue: Catalogue, done: bool, force: bool) -> str:
+def _explain(job: Job, catalogue: Catalogue, done: bool, options: CompileOptions) -> str:
     """Why a job is or is not to be done, in one line."""
     newest = catalogue.newest(job.blueprint_id)
     if done:
@@ -92,8 +92,11 @@ def _explain(job: Job, catalogue: Catalogue, done: bool, force: bool) -> str:
     changed = explain(newest.key_factors, job.key_factors)
     if changed:
         return f"{job.blueprint_id}: {'; '.join(changed)}"
-    if force:
+    if options.force:
         return f"{job.blueprint_id}: unchanged, compiled again by --force"
     if newest.eager_fallback and newest.reason:
         return f"{job.blueprint_id}: unchanged, but it fell back ({newest.reason.kind}) and is tried again"
+    if options.signing.how not in (Signing.NONE, newest.signing):
+        wanted = f"signed as asked for ({options.signing.how})"
+        return f"{job.blueprint_id}: unchanged, but its bundle {newest.version} is not {wanted}"
     return f"{job.blueprint_id}: unchanged, but its bundle {newest.version} is damaged"

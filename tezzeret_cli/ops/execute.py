@@ -15,7 +15,7 @@ from tezzeret_cli.host.memory import read_memory, usable_cores
 from tezzeret_cli.keys import with_key
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
-from tezzeret_cli.model.manifest import Manifest
+from tezzeret_cli.model.manifest import Manifest, Signing
 from tezzeret_cli.model.report import JobReport, Report, Status
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.ops.attempt import Attempt, AttemptOptions
@@ -28,6 +28,7 @@ from tezzeret_cli.runs.ledger import Ledger
 from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import Store
 from tezzeret_cli.store.staging import Staging, sweep
+from tezzeret_cli.trust.signer import Signer, Unsigned
 from tezzeret_cli.worker.task import Runner
 
 REPORT_SCHEMA = 1
@@ -38,7 +39,8 @@ OnStart = Callable[[JobLoop], None]
 
 
 class Forge(msgspec.Struct, frozen=True):
-    """The concrete parts a run works with. ``on_start`` is handed the loop, whose ``stop`` ends it early."""
+    """The concrete parts a run works with. ``on_start`` is handed the loop, whose ``stop`` ends it early;
+    ``signer`` signs as the plan asks for."""
 
     store: Store
     runs: Runs
@@ -46,6 +48,7 @@ class Forge(msgspec.Struct, frozen=True):
     make_runner: MakeRunner
     observer: Observer
     on_start: OnStart = lambda loop: None
+    signer: Signer = Unsigned()
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -114,6 +117,7 @@ def _run(
         compiler=plan.facts.compiler,
         isa=plan.facts.isa,
         ladder=options.ladder,
+        signer=forge.signer,
     )
     claims = Claims(forge.runs.claims)
     governor = Governor(HealthRecords(forge.runs.root, options.breakers), options, forge.observer)
@@ -127,7 +131,7 @@ def _run(
         if claim is None:
             return None
         try:
-            found = None if options.force else catalogued(forge.store.root, job)
+            found = None if options.force else catalogued(forge.store.root, job, options.signing.how)
             part = ledger.job(number, job.key)
             if found is None:
                 return Attempt(
@@ -173,9 +177,9 @@ def automatic_workers(cores: int, available_bytes: int, budget_bytes: int) -> in
     return max(1, min(cores, available_bytes // budget_bytes))
 
 
-def catalogued(root: Path, job: Job) -> tuple[Published, Manifest] | None:
-    """The intact bundle that is already there for a job."""
-    return Catalogue(root, {job.blueprint_id}).done(job.blueprint_id, job.key)
+def catalogued(root: Path, job: Job, signing: Signing) -> tuple[Published, Manifest] | None:
+    """The intact bundle that is already there for a job, signed in the way asked for."""
+    return Catalogue(root, {job.blueprint_id}).done(job.blueprint_id, job.key, signing)
 
 
 def make_report(

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tezzeret_cli.blueprints.resolve import Resolver
-from tezzeret_cli.bundle.read import MANIFEST, read_files, read_manifest
+from tezzeret_cli.bundle.read import MANIFEST, read_files, read_manifest, read_signature
 from tezzeret_cli.bundle.scan import published
 from tezzeret_cli.errors import BundleError, InputError, JournalDamagedError
 from tezzeret_cli.model.events import Notice
 from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.manifest import Signing
 from tezzeret_cli.model.records import JobStaged
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.run import HostFacts, RunPlan
@@ -21,6 +22,7 @@ from tezzeret_cli.runs.state import RunState
 from tezzeret_cli.store.layout import Store, explained
 from tezzeret_cli.store.publish import keep_in_place, move_into_place
 from tezzeret_cli.store.quarantine import quarantine
+from tezzeret_cli.trust.signer import Signer
 
 
 def resume_run(
@@ -39,7 +41,7 @@ def resume_run(
     try:
         refuse_lost_records(ledger, forge.store)
         refuse_changed(ledger.run_id, state, plan, facts_of(plan))
-        recovered = recover(ledger, plan, forge.store)
+        recovered = recover(ledger, plan, forge.store, forge.signer)
     except BaseException:
         ledger.close()
         raise
@@ -95,7 +97,7 @@ def refuse_lost_records(ledger: Ledger, store: Store) -> None:
                 )
 
 
-def recover(ledger: Ledger, plan: RunPlan, store: Store) -> list[str]:
+def recover(ledger: Ledger, plan: RunPlan, store: Store, signer: Signer) -> list[str]:
     """Settle every job that was under way, and look after every bundle that was published; what was done,
     a line each."""
     lines = [ledger.cut_off] if ledger.cut_off else []
@@ -106,7 +108,7 @@ def recover(ledger: Ledger, plan: RunPlan, store: Store) -> list[str]:
             part.lost("its process died")
             lines.append(f"{name} was under way and is done again")
         else:
-            lines.append(f"{name} {_settle(part, job.staged, store)}")
+            lines.append(f"{name} {_settle(part, job.staged, store, signer)}")
     for number, done in list(ledger.state.done.items()):
         bundle = done.report.bundle
         if bundle is None or _holds(store.root / bundle, done.manifest_sha256):
@@ -118,7 +120,7 @@ def recover(ledger: Ledger, plan: RunPlan, store: Store) -> list[str]:
     return lines
 
 
-def _settle(part: JobLedger, staged: JobStaged, store: Store) -> str:
+def _settle(part: JobLedger, staged: JobStaged, store: Store, signer: Signer) -> str:
     """Bring a publication that was interrupted to its end, or give it up; how, in words."""
     folder, final = store.root / staged.folder, store.root / staged.bundle
     if _holds(final, staged.manifest_sha256):
@@ -126,7 +128,7 @@ def _settle(part: JobLedger, staged: JobStaged, store: Store) -> str:
             keep_in_place(final)
         part.ended(staged.report)
         return f"was published as {staged.bundle}; the record of that was made up for"
-    if _holds(folder, staged.manifest_sha256):
+    if _holds(folder, staged.manifest_sha256) and _is_signed(folder, signer):
         with store.publishing(), explained(store.root):
             try:
                 move_into_place(folder, final)
@@ -150,6 +152,16 @@ def _holds(bundle: Path, sha256: str | None) -> bool:
     except BundleError:
         return False
     return True
+
+
+def _is_signed(bundle: Path, signer: Signer) -> bool:
+    """Whether the signature is there as the run asked for it: nothing else may become visible."""
+    try:
+        manifest, data = read_manifest(bundle)
+        asked = manifest.signing or Signing.NONE
+        return asked is signer.how and signer.accepts(manifest, data, read_signature(bundle))
+    except BundleError:
+        return False
 
 
 def _is_sound(bundle: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load as load_tensors
 
-from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files, read_manifest
+from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files
 from tezzeret_cli.bundle.target import mismatch
 from tezzeret_cli.bundle.use import in_use
 from tezzeret_cli.errors import QuarantinedError, TargetMismatchError
@@ -19,6 +19,10 @@ from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
 from tezzeret_cli.runtime.library import Libraries
 from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Program
 from tezzeret_cli.runtime.variant import RunnableVariant
+from tezzeret_cli.trust import ecdsa  # noqa: F401  what is imported once is not for a load to pay
+from tezzeret_cli.trust.policy import Policy
+from tezzeret_cli.trust.trusted import trusted_keys
+from tezzeret_cli.trust.verify import read_origin
 
 TENSORS = "tensors.safetensors"
 
@@ -35,6 +39,7 @@ def load(
     on_guard_miss: OnGuardMiss = "eager",
     allow_factories: Sequence[str] = BUILTIN_FACTORIES,
     quarantined: bool = False,
+    trust: Policy | None = None,
 ) -> BundleModule:
     """Load the bundle in the directory ``path`` (or at its ``manifest.json``).
 
@@ -43,16 +48,20 @@ def load(
     runs only for factories (``package.module.function``) that match a pattern of ``allow_factories``.
     A bundle in quarantine needs ``quarantined=True``.
 
-    Raises ``QuarantinedError``; ``DamagedBundleError`` when a file is not what the manifest says;
-    ``TargetMismatchError`` when this machine or torch cannot run it. Nothing is unpickled, and no library
-    is opened before all files are verified. The first variant's libraries (training, the first
-    representative shapes) are opened here, another one's with its first call.
+    ``trust`` decides whose signature is believed (``tezzeret_cli.trust``); by default that of the keys in
+    this user's ``trusted-keys.d``. ``trust=UNVERIFIED`` opens what anybody made.
+
+    Raises ``UntrustedBundleError`` when the signature is not believed; ``QuarantinedError``;
+    ``DamagedBundleError`` when a file is not what the manifest says; ``TargetMismatchError`` when this machine
+    or torch cannot run it. Nothing is unpickled, no library is opened before all files are verified, and what
+    is opened are the bytes that were hashed. The first variant's libraries (training, the first representative
+    shapes) are opened here, another one's with its first call.
     """
     bundle = Path(path)
     if bundle.name == MANIFEST:
         bundle = bundle.parent
     with in_use(bundle):
-        manifest, _ = read_manifest(bundle)
+        manifest = read_origin(bundle, trusted_keys() if trust is None else trust).manifest
         if manifest.quarantine and not quarantined:
             raise QuarantinedError(
                 f"{manifest.blueprint_id} {manifest.version} is in quarantine: {manifest.quarantine}",

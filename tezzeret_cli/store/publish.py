@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 
 from tezzeret_cli.bundle.canonical import canonical
-from tezzeret_cli.bundle.read import MANIFEST
+from tezzeret_cli.bundle.read import MANIFEST, SIGNATURE
 from tezzeret_cli.bundle.version import Version, next_version, parse
-from tezzeret_cli.model.manifest import Manifest
+from tezzeret_cli.model.manifest import Manifest, Signing
 from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import Store, explained, sync, sync_folder
 from tezzeret_cli.store.retired import unused
+from tezzeret_cli.trust.signer import Signer
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -25,22 +26,28 @@ AboutTo = Callable[[Manifest, str], None]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def publish(store: Store, staged: Path, draft: Manifest, about_to: AboutTo) -> Manifest:
+def publish(store: Store, staged: Path, draft: Manifest, about_to: AboutTo, signer: Signer) -> Manifest:
     """Publish the folder ``staged`` and return its manifest with the version it got.
 
-    ``draft`` is the manifest but for its version, which is decided here under the store's lock.
+    ``draft`` is the manifest but for its version, which is decided here under the store's lock, and for how
+    it is signed. A bundle that is to be signed is never visible without its signature.
     ``about_to`` is told the manifest and its sha256 when the bundle is durable where it was staged, right
     before the rename that makes it visible. When this returns the bundle is durable where it belongs; when
     it raises, ``staged`` is where it was and no reader sees anything, but for an error after the rename.
-    Raises ``StoreError`` and ``StoreLockedError``.
+    Raises ``StoreError``, ``StoreLockedError`` and ``SigningError``.
     """
     with store.publishing(), explained(store.root):
         newest = Catalogue(store.root, {draft.blueprint_id}).newest(draft.blueprint_id, draft.lineage)
         last = parse(newest.version) if newest else None
         version = unused(store.root, draft.blueprint_id, last, next_version(newest, draft))
         while True:
-            manifest = msgspec.structs.replace(draft, version=str(version))
-            digest = write_manifest(staged, manifest)
+            manifest = msgspec.structs.replace(
+                draft,
+                version=str(version),
+                signature=None if signer.how is Signing.NONE else SIGNATURE,
+                signing=signer.how,
+            )
+            digest = _write_signed(staged, manifest, signer)
             sync_tree(staged)
             sync_folder(staged.parent)
             about_to(manifest, digest)
@@ -72,10 +79,22 @@ def keep_in_place(bundle: Path) -> None:
 def write_manifest(folder: Path, manifest: Manifest) -> str:
     """Write ``manifest.json`` by rename, so that it is whole wherever it is; its sha256 in hex."""
     data = canonical(manifest)
-    draft = folder / f".{MANIFEST}"
-    draft.write_bytes(data)
-    draft.replace(folder / MANIFEST)
+    _write(folder, MANIFEST, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def _write_signed(folder: Path, manifest: Manifest, signer: Signer) -> str:
+    """Write the signature, then the manifest that names it; the manifest's sha256 in hex."""
+    signature = signer.sign(manifest, canonical(manifest))
+    if signature is not None:
+        _write(folder, SIGNATURE, signature)
+    return write_manifest(folder, manifest)
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    draft = folder / f".{name}"
+    draft.write_bytes(data)
+    draft.replace(folder / name)
 
 
 def sync_tree(folder: Path) -> None:

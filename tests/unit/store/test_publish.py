@@ -20,10 +20,11 @@ from tezzeret_cli.store.catalogue import Catalogue, is_intact
 from tezzeret_cli.store.layout import open_store
 from tezzeret_cli.store.publish import rename_no_replace
 from tezzeret_cli.store.staging import Staging, sweep
+from tezzeret_cli.trust.signer import Unsigned
 
 
 def publish(opened, folder, manifest):
-    return publishing.publish(opened, folder, manifest, lambda made, sha256: None)
+    return publishing.publish(opened, folder, manifest, lambda made, sha256: None, Unsigned())
 
 
 @pytest.fixture
@@ -203,5 +204,5 @@ def test_the_record_of_a_bundle_is_made_when_it_is_whole_and_before_it_is_seen(o
         assert list(published(opened.root)) == []
 
     folder = stage(opened.tmp / "s")
-    manifest = publishing.publish(opened, folder, draft(), about_to)
+    manifest = publishing.publish(opened, folder, draft(), about_to, Unsigned())
     assert seen == [(manifest.version, True)]
