@@ -16,6 +16,12 @@ def canonical(manifest: Manifest) -> bytes:
     return rfc8785.dumps(msgspec.to_builtins(manifest))
 
 
+def is_guard_digest(digest: str, guards: Sequence[TensorGuard]) -> bool:
+    """Whether ``digest`` is ``guard_digest(guards)``; fast when it is."""
+    plain = msgspec.json.encode(list(guards), order="sorted")  # canonical but for how some numbers are written
+    return hashlib.sha256(plain).hexdigest() == digest or guard_digest(guards) == digest
+
+
 def guard_digest(guards: Sequence[TensorGuard]) -> str:
     """sha256 (hex) of the canonical ``guard_spec``."""
     return hashlib.sha256(rfc8785.dumps(msgspec.to_builtins(list(guards)))).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tezzeret_cli.bundle.canonical import guard_digest
+from tezzeret_cli.bundle.canonical import is_guard_digest
 from tezzeret_cli.bundle.read import inflate, read_files, read_manifest, read_signature
 from tezzeret_cli.bundle.scan import BUNDLES
 from tezzeret_cli.bundle.target import mismatch
@@ -69,10 +69,10 @@ def verify_bundle(bundle: Path, policy: Policy, expected: Expected | None = None
         check_expected(origin, expected)
     _check_version(manifest)
     try:
-        digest = guard_digest(manifest.guard_spec)
+        known = is_guard_digest(manifest.guard_digest, manifest.guard_spec)
     except (ValueError, RecursionError) as error:
         raise DamagedBundleError(f"{bundle}: its guards have no canonical form: {error}") from error
-    if digest != manifest.guard_digest:
+    if not known:
         raise DamagedBundleError(f"{bundle}: its guard_digest is not that of its guards")
     files = read_files(bundle, manifest)
     for entry in manifest.files:
