@@ -31,6 +31,7 @@ _tezzeret() {
             'tezzeret|gc') at='tezzeret gc' count=0 ;;
             'tezzeret|prewarm') at='tezzeret prewarm' count=0 ;;
             'tezzeret|stats') at='tezzeret stats' count=0 ;;
+            'tezzeret|verify') at='tezzeret verify' count=0 ;;
             'tezzeret compile|--store') option=$word ;;
             'tezzeret compile|--strategy') option=$word ;;
             'tezzeret compile|--approve') option=$word ;;
@@ -82,6 +83,16 @@ _tezzeret() {
             'tezzeret stats|--interval') option=$word ;;
             'tezzeret stats|--cache') option=$word ;;
             'tezzeret stats|--state') option=$word ;;
+            'tezzeret verify|--store') option=$word ;;
+            'tezzeret verify|--key') option=$word ;;
+            'tezzeret verify|--cert-identity') option=$word ;;
+            'tezzeret verify|--cert-oidc-issuer') option=$word ;;
+            'tezzeret verify|--trusted-root') option=$word ;;
+            'tezzeret verify|--expect-id') option=$word ;;
+            'tezzeret verify|--expect-version') option=$word ;;
+            'tezzeret verify|--expect-digest') option=$word ;;
+            'tezzeret verify|--jobs' | 'tezzeret verify|-j') option=$word ;;
+            'tezzeret verify|--state') option=$word ;;
             '--|'*) ((count += 1)) ;;
             *'|--') rest=-- ;;
             *'|-'?*) ;;
@@ -115,6 +126,10 @@ _tezzeret() {
             'tezzeret stats|--output') _tezzeret_paths -f "$current" ;;
             'tezzeret stats|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret stats|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret verify|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret verify|--key') _tezzeret_paths -f "$current" ;;
+            'tezzeret verify|--trusted-root') _tezzeret_paths -f "$current" ;;
+            'tezzeret verify|--state') _tezzeret_paths -d "$current" ;;
         esac
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
@@ -124,12 +139,14 @@ _tezzeret() {
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
+            'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --json --quiet -q --verbose -v --help -h ;;
         esac
     else
         case "$at|$count" in
-            'tezzeret|0') _tezzeret_offer "$current" compile resume gc prewarm stats ;;
+            'tezzeret|0') _tezzeret_offer "$current" compile resume gc prewarm stats verify ;;
             'tezzeret compile|'*) _tezzeret_paths -f "$current" ;;
             'tezzeret prewarm|'*) _tezzeret_paths -f "$current" ;;
+            'tezzeret verify|'*) _tezzeret_paths -f "$current" ;;
         esac
     fi
     return 0

@@ -29,6 +29,9 @@ function __tezzeret_at
             case 'tezzeret|stats'
                 set at 'tezzeret stats'
                 set count 0
+            case 'tezzeret|verify'
+                set at 'tezzeret verify'
+                set count 0
             case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--sign' 'tezzeret compile|--key' 'tezzeret compile|--identity-token' 'tezzeret compile|--trust-config' 'tezzeret compile|--oona-url'
                 set skip 1
             case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url' 'tezzeret resume|--identity-token'
@@ -38,6 +41,8 @@ function __tezzeret_at
             case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url'
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
+                set skip 1
+            case 'tezzeret verify|--store' 'tezzeret verify|--key' 'tezzeret verify|--cert-identity' 'tezzeret verify|--cert-oidc-issuer' 'tezzeret verify|--trusted-root' 'tezzeret verify|--expect-id' 'tezzeret verify|--expect-version' 'tezzeret verify|--expect-digest' 'tezzeret verify|--jobs' 'tezzeret verify|-j' 'tezzeret verify|--state'
                 set skip 1
             case '*|-*'
             case '*'
@@ -53,6 +58,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a resume -d 'Finish what
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a gc -d 'Remove what nobody uses any more: old bundles, and what runs left behind.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a prewarm -d 'Load bundles in fresh processes without a compiler, and time every variant against eager.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a stats -d 'Show what the runs on a store did, and how it stands.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a verify -d 'Verify bundles, or whole stores, without the network: who signed them, and every byte.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l version -d 'Show the version and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l install-completion -d 'Install completion for the current shell.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l show-completion -d 'Show completion for the current shell, to copy it or customize the installation.'
@@ -140,3 +146,19 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l cache -f -a '(__fi
 complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret stats\'' -l help -s h -d 'Show this message and exit.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\' \'*\'' -F
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l key -F -r -d 'Public key to trust, instead of those in trusted-keys.d; repeatable.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l cert-identity -f -r -d 'Identity that must have signed: an address or URI.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l cert-oidc-issuer -f -r -d 'Issuer that must have vouched for the identity.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l trusted-root -F -r -d 'Trusted root (JSON) of the Sigstore instance.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l expect-id -f -r -d 'Blueprint that each bundle must be of.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l expect-version -f -r -d 'Version, with or without its lineage.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l expect-digest -f -r -d 'sha256 of the manifest, in hex.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l load -d 'Also load each bundle in a fresh process, and compare with eager.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l jobs -s j -f -r -d 'Processes at once. [default: cores]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l json -d 'Print one JSON report on stdout.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l quiet -s q -d 'Only errors.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l help -s h -d 'Show this message and exit.'

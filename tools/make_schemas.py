@@ -20,6 +20,7 @@ from tezzeret_cli.model.records import Record
 from tezzeret_cli.model.report import Report
 from tezzeret_cli.model.stats import Stats
 from tezzeret_cli.model.telemetry import Entry
+from tezzeret_cli.model.verification import VerifyReport
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schema"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,6 +32,7 @@ STRUCTS: dict[str, tuple[str, Any]] = {
     "stats": ("The output of stats --json, schema 1", Stats),
     "telemetry": ("A line of a store's telemetry, schema 1", Entry),
     "report": ("The report of --json, schema 1", Report),
+    "verify": ("The report of verify --json, schema 1", VerifyReport),
     "record": ("The payload (msgpack) of a record in a run's journal, schema 1", Record),
 }
 

@@ -18,7 +18,8 @@ def canonical(manifest: Manifest) -> bytes:
 
 def is_guard_digest(digest: str, guards: Sequence[TensorGuard]) -> bool:
     """Whether ``digest`` is ``guard_digest(guards)``; fast when it is."""
-    plain = msgspec.json.encode(list(guards), order="sorted")  # canonical but for how some numbers are written
+    # Canonical, but for how some numbers are written.
+    plain = msgspec.json.encode(list(guards), order="sorted")
     return hashlib.sha256(plain).hexdigest() == digest or guard_digest(guards) == digest
 
 

@@ -14,6 +14,7 @@ from tezzeret_cli.cli import gc as gc_cli
 from tezzeret_cli.cli import prewarm as prewarm_cli
 from tezzeret_cli.cli import resume as resume_cli
 from tezzeret_cli.cli import stats as stats_cli
+from tezzeret_cli.cli import verify as verify_cli
 from tezzeret_cli.errors import ExitCode, TezzeretError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command("resume", epilog=resume_cli.EXAMPLES)(resume_cli.resume_command)
 app.command("gc", epilog=gc_cli.EXAMPLES)(gc_cli.gc_command)
 app.command("prewarm", epilog=prewarm_cli.EXAMPLES)(prewarm_cli.prewarm_command)
 app.command("stats", epilog=stats_cli.EXAMPLES)(stats_cli.stats_command)
+app.command("verify", epilog=verify_cli.EXAMPLES)(verify_cli.verify_command)
 
 
 def _version(wanted: bool) -> None:

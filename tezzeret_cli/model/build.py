@@ -63,6 +63,15 @@ class ProofRequest(msgspec.Struct, frozen=True):
     repeat: int = 20
 
 
+class RehearsalRequest(msgspec.Struct, frozen=True):
+    """Load the published bundle whose manifest has this sha256 as a consumer would, and compare it with its
+    own factory's module where that is built in and unchanged."""
+
+    bundle: str
+    manifest_sha256: str
+    repeat: int = 3
+
+
 class ProofResult(msgspec.Struct, frozen=True, tag="proved"):
     """``reason`` is ``None`` when every variant agreed with eager, forward and backward."""
 

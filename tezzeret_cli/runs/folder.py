@@ -9,6 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
+from tezzeret_cli.bundle.version import Version, parse
 from tezzeret_cli.errors import InputError, JournalChangedError, JournalError
 from tezzeret_cli.model.collect import GcPlan
 from tezzeret_cli.model.run import RunPlan
@@ -140,6 +141,27 @@ class Runs:
         for frame in read(self.folder(run)):
             found.add(frame)
         return found.state
+
+    def published(self) -> tuple[dict[tuple[str, str], Version], list[str]]:
+        """The highest version that any run is on record to have published, by blueprint and lineage; and, a
+        line each, the journals that could not be read. Changes nothing."""
+        highest: dict[tuple[str, str], Version] = {}
+        unreadable = []
+        for kind in (DONE, OPEN):
+            for run in self._ids(kind):
+                found = Replay()
+                try:
+                    for frame in read(self.root / kind / run):
+                        found.add(frame)
+                except JournalError as error:
+                    unreadable.append(f"run {run}: {error}")
+                    continue
+                for report in found.state.finished.values():
+                    version = parse(report.version) if report.bundle and report.version else None
+                    if version is not None:
+                        key = report.blueprint_id, version.lineage
+                        highest[key] = max(highest.get(key, version), version)
+        return highest, unreadable
 
     def set_aside(self, run: str) -> str:
         """Move a run with a damaged journal out of the way, as evidence; where it is now."""

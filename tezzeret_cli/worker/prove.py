@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,12 +54,20 @@ def _prove(request: ProofRequest) -> ProofResult:
         return ProofResult(None)
     device = module.tezzeret.program.device
     cases = reference.read(Path(request.reference), device)
+    return measure(module, cases, load_ms, request.repeat)
+
+
+def measure(
+    module: BundleModule, cases: Sequence[tuple[Case, Values]], load_ms: float, repeat: int
+) -> ProofResult:
+    """Every case through the bundle, compared with eager's values; then the time of ``repeat`` steps of the
+    first. Raises ``Disagreement``."""
     state = {name: tensor.detach().clone() for name, tensor in _named(module)}
     first: tuple[float, float] | None = None
     for case, values in cases:
         times = _check(module, case, values, state)
         first = first or times
-    samples = _steady(module, *cases[0], repeat=request.repeat)
+    samples = _steady(module, *cases[0], repeat=repeat)
     assert first is not None
     ordered = sorted(samples)
     timing = Timing(

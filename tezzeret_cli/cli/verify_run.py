@@ -1,0 +1,185 @@
+"""What ``tezzeret verify`` does: choose the policy, run the operation, show what was found."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tezzeret_cli.errors import InputError
+from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
+from tezzeret_cli.ops.rehearsal import rehearse_all
+from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
+from tezzeret_cli.runs.folder import Runs
+from tezzeret_cli.settings import Settings, load_settings, store_of
+from tezzeret_cli.store.layout import read_identity
+from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.trust.policy import Policy, TrustedIdentity, TrustedKeys
+from tezzeret_cli.trust.trusted import trusted_keys
+from tezzeret_cli.trust.verify import Expected
+from tezzeret_cli.worker.pool import WorkerPool
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+HEADINGS = ("bundle", "version", "status", "signed by", "problem")
+
+
+class Flags(msgspec.Struct, frozen=True):
+    """The command line as given."""
+
+    paths: tuple[str, ...]
+    settings: Mapping[str, Any]
+    keys: tuple[str, ...]
+    identity: str | None
+    issuer: str | None
+    trusted_root: str | None
+    expect_id: str | None
+    expect_version: str | None
+    expect_digest: str | None
+    load: bool
+    json: bool
+    quiet: bool
+    verbosity: int
+
+
+def run_verify(flags: Flags) -> int:
+    """Verify as the flags say, show the report, and return the exit code. Raises ``TezzeretError``."""
+    environment = dict(os.environ)
+    settings = load_settings(environment, flags.settings)
+    policy = _policy(flags)
+    expected = _expected(flags)
+    bundles, stores = _targets(flags, settings)
+    workers = settings.jobs or len(os.sched_getaffinity(0))
+    progress = _Progress(len(bundles), shown=not flags.quiet and sys.stderr.isatty())
+    checks = verify_all(bundles, policy, expected, workers, progress.on_checked)
+    progress.close()
+    notes: list[str] = []
+    for store in stores:
+        older, unreadable = _rollbacks(store, settings)
+        checks += older
+        notes += unreadable
+    if flags.load:
+        checks = rehearse_all(
+            checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers
+        )
+    report = make_verify_report(checks, notes)
+    _show(flags, report)
+    return verify_exit_code(report)
+
+
+def _policy(flags: Flags) -> Policy:
+    """Whom to believe. Raises ``InputError`` for half an identity, and for a key beside one."""
+    wanted = (flags.identity, flags.issuer, flags.trusted_root)
+    if all(value is None for value in wanted):
+        return TrustedKeys.from_files(flags.keys) if flags.keys else trusted_keys()
+    if not all(wanted):
+        raise InputError(
+            "--cert-identity, --cert-oidc-issuer and --trusted-root go together, and none may be empty",
+            advice="give all three",
+        )
+    if flags.keys:
+        raise InputError("--key and --cert-identity exclude each other", advice="verify twice")
+    return TrustedIdentity(flags.identity or "", flags.issuer or "", flags.trusted_root or "")
+
+
+def _expected(flags: Flags) -> Expected:
+    if flags.expect_digest is not None and not _SHA256.fullmatch(flags.expect_digest):
+        raise InputError(f"--expect-digest {flags.expect_digest}: not a sha256", advice="give 64 hex digits")
+    for name, value in (("id", flags.expect_id), ("version", flags.expect_version)):
+        if value == "":
+            raise InputError(f"--expect-{name}: it is empty", advice="give a value, or leave it out")
+    return Expected(flags.expect_id, flags.expect_version, flags.expect_digest)
+
+
+def _targets(flags: Flags, settings: Settings) -> tuple[list[Path], list[Path]]:
+    """The bundles to verify, and the stores that were named."""
+    bundles: list[Path] = []
+    stores: list[Path] = []
+    for path in map(Path, flags.paths or (store_of(settings),)):
+        found, is_store = bundles_of(path)
+        bundles += found
+        if is_store:
+            stores.append(path)
+        elif not flags.paths:
+            raise InputError(f"{path}: no store is there", advice="check the path, or that it is mounted")
+    return bundles, stores
+
+
+def _rollbacks(store: Path, settings: Settings) -> tuple[list[BundleCheck], list[str]]:
+    identity = read_identity(store)
+    if identity is None:
+        return [], [f"{store}: it has no store.json, so nothing tells which versions were published"]
+    runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
+    known, unreadable = runs.published()
+    return rollbacks(store, known), unreadable
+
+
+class _Progress:
+    """How far it is, on a terminal."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self._total = total
+        self._shown = shown
+        self._done = 0
+        self._failed = 0
+
+    def on_checked(self, check: BundleCheck) -> None:
+        self._done += 1
+        self._failed += not check.ok
+        if self._shown and (self._done % 10 == 0 or self._done == self._total):
+            sys.stderr.write(f"\rverified {self._done} of {self._total}, {self._failed} failed")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        if self._shown and self._done >= 10:
+            sys.stderr.write("\n")
+
+
+def _show(flags: Flags, report: VerifyReport) -> None:
+    if flags.json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    elif not flags.quiet:
+        rows = [HEADINGS, *(_row(check) for check in report.bundles)]
+        sys.stdout.write(_table(rows) if sys.stdout.isatty() else _tabs(rows))
+    sys.stdout.flush()
+    for note in report.notes:
+        sys.stderr.write(f"warning: {clean(note)}\n")
+    if flags.quiet:
+        for check in report.bundles:
+            if not check.ok:
+                sys.stderr.write(f"{clean(check.bundle)}: {clean(check.problem or '')}\n")
+    else:
+        sys.stderr.write(f"{report.counts['verified']} verified, {report.counts['failed']} failed\n")
+
+
+def _row(check: BundleCheck) -> tuple[str, ...]:
+    said = check.problem or "; ".join(
+        text for text in (check.proof, check.runs_here and f"not for this machine: {check.runs_here}") if text
+    )
+    status = "verified" if check.ok else check.problem_kind or "failed"
+    return tuple(
+        map(
+            clean,
+            (
+                check.blueprint_id or check.bundle,
+                check.version or "",
+                status,
+                check.signed_by or "",
+                said or "",
+            ),
+        )
+    )
+
+
+def _tabs(rows: Sequence[Sequence[str]]) -> str:
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(line.rstrip() + "\n" for line in lines)
