@@ -1,0 +1,92 @@
+"""What ``--sign key`` writes is believed by another implementation, and refused by it after tampering."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import signing
+from tests.support.signing import KEY, STRANGER
+from tezzeret_cli.bundle.canonical import canonical
+from tezzeret_cli.trust.signer import KeySigner
+
+HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def javascript(tmp_path_factory):
+    """``javascript(signature, key)``: the verdict of @sigstore/verify on a signature file."""
+    folder = tmp_path_factory.mktemp("javascript")
+    for name in ("package.json", "verify.js"):
+        shutil.copy(HERE / name, folder)
+    npm = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--cache", str(folder / "cache"))
+    try:
+        done = subprocess.run(npm, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm's registry does not answer")
+    if done.returncode:
+        pytest.skip(f"npm cannot install @sigstore/verify: {done.stderr.strip().splitlines()[-1:]}")
+
+    def verify(signature: bytes, key=KEY) -> subprocess.CompletedProcess[str]:
+        (folder / "bundle.sigstore.json").write_bytes(signature)
+        (folder / "key.pem").write_bytes(key.public.pem)
+        command = ("node", "verify.js", "bundle.sigstore.json", "key.pem")
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+    return verify
+
+
+@pytest.fixture
+def signed():
+    data = canonical(signing.manifest())
+    return data, KeySigner(KEY).sign(signing.manifest(), data)
+
+
+def test_what_a_key_signs_is_believed(javascript, signed):
+    data, signature = signed
+    done = javascript(signature)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["subject"] == [
+        {"name": "manifest.json", "digest": {"sha256": hashlib.sha256(data).hexdigest()}}
+    ]
+
+
+def test_what_a_key_signs_is_refused_under_another_key(javascript, signed):
+    done = javascript(signed[1], STRANGER)
+    assert done.returncode != 0
+    assert "key not found" in done.stderr
+
+
+def payload(signature):
+    made = json.loads(base64.b64decode(signature["dsseEnvelope"]["payload"]))
+    made["subject"][0]["digest"]["sha256"] = "0" * 64
+    signature["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(made).encode()).decode()
+
+
+def payload_type(signature):
+    signature["dsseEnvelope"]["payloadType"] = "application/json"
+
+
+def one_bit(signature):
+    raw = bytearray(base64.b64decode(signature["dsseEnvelope"]["signatures"][0]["sig"]))
+    raw[-1] ^= 1
+    signature["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(raw).decode()
+
+
+@pytest.mark.parametrize("tamper", [payload, payload_type, one_bit])
+def test_it_is_refused_after_tampering(javascript, signed, tamper):
+    signature = json.loads(signed[1])
+    tamper(signature)
+    done = javascript(json.dumps(signature).encode())
+    assert done.returncode != 0
+    assert "signature verification failed" in done.stderr
