@@ -44,6 +44,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench.load", *session.posargs)
     session.run("python", "-m", "bench.steps", *session.posargs)
     session.run("python", "-m", "bench.inference", *session.posargs)
+    session.run("python", "-m", "bench.verify", *session.posargs)
     session.run("python", "-m", "bench.startup")
     session.run("python", "-m", "bench.stats")
     session.run("python", "-m", "bench.telemetry")
@@ -68,6 +69,14 @@ def faults(session: nox.Session) -> None:
     _install(session, "test")
     paths = ("tests/faults", "tests/property", "tests/cli/test_resume.py")
     session.run("python", "-m", "pytest", f"--fault-size={size}", *paths)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Forged bundles against the verifier: ``nox -s fuzz -- full`` is 100,000, by default a sample."""
+    size = session.posargs[0] if session.posargs else "small"
+    _install(session, "test")
+    session.run("python", "-m", "pytest", f"--fault-size={size}", "tests/property/test_forgeries.py")
 
 
 @nox.session

@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fault-size",
         choices=["small", "full"],
         default="small",
-        help="fault tests: small is a sample, full is every truncation, bit and crash point",
+        help="faults and forgeries: small is a sample, full is every truncation, bit and crash point",
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.command import ROOT
 from tezzeret_cli.bundle.read import read_manifest
+from tezzeret_cli.trust import trusted_keys
 
 APPROVALS = ROOT / "fixtures" / "approvals.toml"
 
@@ -103,12 +104,13 @@ def test_a_bundle_with_nan_is_marked_and_nobody_gets_it_unasked(tezzeret, store,
     assert done.returncode == 0, done.stderr
     bundle = store / job(done)["bundle"]
     assert "NaN" in (read_manifest(bundle)[0].quarantine or "")
+    trust = trusted_keys(tezzeret.trusted)
     with pytest.raises(QuarantinedError):
-        tezzeret_cli.load(bundle)
+        tezzeret_cli.load(bundle, trust=trust)
     with pytest.raises(NoBundleError, match="in quarantine"):
         tezzeret_cli.find(store, "T")
     assert tezzeret_cli.find(store, "T", quarantined=True) == bundle
-    tezzeret_cli.load(bundle, quarantined=True)
+    tezzeret_cli.load(bundle, quarantined=True, trust=trust)
 
 
 @pytest.mark.parametrize(

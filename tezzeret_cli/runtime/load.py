@@ -52,10 +52,10 @@ def load(
     this user's ``trusted-keys.d``. ``trust=UNVERIFIED`` opens what anybody made.
 
     Raises ``UntrustedBundleError`` when the signature is not believed; ``QuarantinedError``;
-    ``DamagedBundleError`` when a file is not what the manifest says; ``TargetMismatchError`` when this machine
-    or torch cannot run it. Nothing is unpickled, no library is opened before all files are verified, and what
-    is opened are the bytes that were hashed. The first variant's libraries (training, the first representative
-    shapes) are opened here, another one's with its first call.
+    ``DamagedBundleError`` when a file is not what the manifest says; ``TargetMismatchError`` when this
+    machine or torch cannot run it. Nothing is unpickled, no library is opened before all files are verified,
+    and what is opened are the bytes that were hashed. The first variant's libraries (training, the first
+    representative shapes) are opened here, another one's with its first call.
     """
     bundle = Path(path)
     if bundle.name == MANIFEST:
