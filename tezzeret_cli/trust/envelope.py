@@ -10,6 +10,7 @@ import binascii
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tezzeret_cli.bundle.strict import decode_strict
 from tezzeret_cli.errors import UntrustedBundleError
@@ -59,23 +60,24 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
     kind_version: dict[str, str]
     canonicalized_body: str
     inclusion_proof: dict[str, Any]
-    integrated_time: str | None = None
-    inclusion_promise: dict[str, str] | None = None
+    integrated_time: str | UnsetType = UNSET
+    inclusion_promise: dict[str, str] | UnsetType = UNSET
 
 
 class Material(msgspec.Struct, frozen=True, rename="camel"):
-    """What the signature is verified with: a public key's hint, or a certificate and what supports it."""
+    """What the signature is verified with: a public key's hint, or a certificate and what supports it. What
+    is not there is left out: a null beside the other one would be read as both by some."""
 
-    public_key: PublicKey | None = None
-    certificate: Certificate | None = None
+    public_key: PublicKey | UnsetType = UNSET
+    certificate: Certificate | UnsetType = UNSET
     tlog_entries: list[LogEntry] = []
-    timestamp_verification_data: Timestamps | None = None
+    timestamp_verification_data: Timestamps | UnsetType = UNSET
 
 
 class SigstoreBundle(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str
     verification_material: Material
-    dsse_envelope: Dsse | None = None
+    dsse_envelope: Dsse | UnsetType = UNSET
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -118,22 +120,23 @@ def parse(data: bytes) -> Envelope:
     if bundle.media_type != MEDIA_TYPE:
         raise UntrustedBundleError(f"a signature of media type {bundle.media_type[:100]!r}, not {MEDIA_TYPE}")
     dsse = bundle.dsse_envelope
-    if dsse is None:
+    if dsse is UNSET:
         raise UntrustedBundleError("the signature has no DSSE envelope")
     if dsse.payload_type != PAYLOAD_TYPE:
         raise UntrustedBundleError(f"a payload of type {dsse.payload_type[:100]!r}, not {PAYLOAD_TYPE}")
     if len(dsse.signatures) != 1:
         raise UntrustedBundleError(f"{len(dsse.signatures)} signatures where one is expected")
     material = bundle.verification_material
-    if (material.public_key is None) == (material.certificate is None):
+    key, certificate = material.public_key, material.certificate
+    if (key is UNSET) == (certificate is UNSET):
         raise UntrustedBundleError("either a key or a certificate must be named, not both or neither")
-    if material.public_key is not None and (material.tlog_entries or material.timestamp_verification_data):
+    if key is not UNSET and (material.tlog_entries or material.timestamp_verification_data is not UNSET):
         raise UntrustedBundleError("log entries or timestamps beside a key, which nothing would verify")
     return Envelope(
         payload=_base64(dsse.payload, "payload"),
         signature=_base64(dsse.signatures[0].sig, "signature"),
-        hint=material.public_key.hint if material.public_key else None,
-        certificate=_base64(material.certificate.raw_bytes, "certificate") if material.certificate else None,
+        hint=None if key is UNSET else key.hint,
+        certificate=None if certificate is UNSET else _base64(certificate.raw_bytes, "certificate"),
     )
 
 

@@ -8,12 +8,17 @@ import msgspec
 import pytest
 
 from tests.support.forging import FACTS, Simulator, forge, job, plan, script
-from tezzeret_cli.bundle.read import read_manifest
+from tests.support.signing import KEY, STRANGER, sign
+from tezzeret_cli.bundle.read import read_files, read_manifest, read_signature
 from tezzeret_cli.bundle.scan import published
 from tezzeret_cli.errors import InputError, JournalDamagedError, UnfinishedRunError
+from tezzeret_cli.model.manifest import Signing
 from tezzeret_cli.model.report import Status
+from tezzeret_cli.model.run import SigningOptions
 from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.ops.resume import resume_run
+from tezzeret_cli.trust import TrustedKeys
+from tezzeret_cli.trust.signer import KeySigner
 
 NAMES = ("BP001", "BP002", "BP003")
 
@@ -99,6 +104,46 @@ def test_another_toolchain_cannot_finish_the_plan(store, stopped):
         resume(store, msgspec.structs.replace(FACTS, torch="2.14.0"))
     report, _ = resume(store)
     assert statuses(report) == [Status.COMPILED] * 3
+
+
+def stop_at_rename(monkeypatch):
+    """A run dies when its first bundle is durable where it was staged, and on record."""
+
+    def die(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tezzeret_cli.store.publish.move_into_place", die)
+
+
+def signed_forge(store, key):
+    return msgspec.structs.replace(forge(store, Simulator(script)), signer=KeySigner(key))
+
+
+def signed_plan(store):
+    return plan(store, [job("BP001")], signing=SigningOptions(Signing.KEY, "/key.pem"))
+
+
+@pytest.mark.parametrize("damage", ["nothing", "signature gone", "signature forged"])
+def test_nothing_becomes_visible_without_the_signature_that_was_asked_for(store, monkeypatch, damage):
+    with monkeypatch.context() as patched:
+        stop_at_rename(patched)
+        with pytest.raises(KeyboardInterrupt):
+            compile_blueprints(signed_plan(store), signed_forge(store, KEY))
+    assert list(published(store)) == []
+    for path in store.glob("tmp/run-*/*/bundle.sigstore.json"):
+        if damage == "signature gone":
+            path.unlink()
+        elif damage == "signature forged":
+            path.write_bytes(sign((path.parent / "manifest.json").read_bytes(), STRANGER))
+    parts = signed_forge(store, KEY)
+    (run,) = parts.runs.unfinished()
+    report = resume_run(parts, parts.runs.reopen(run), lambda plan: FACTS)
+    assert statuses(report) == [Status.COMPILED]
+    (item,) = published(store)
+    manifest, data = read_manifest(item.path)
+    assert manifest.signing is Signing.KEY
+    TrustedKeys([KEY.public]).verify(manifest, data, read_signature(item.path))
+    read_files(item.path, manifest)
 
 
 def test_a_job_that_another_run_has_done_meanwhile_is_not_done_again(store, stopped):

@@ -332,6 +332,7 @@ FORGERIES = {
     "empty material": material(lambda m: m.clear()),
     "certificate and key": material(lambda m: m.update(certificate=CERTIFICATE)),
     "certificate for a key": material(lambda m: (m.pop("publicKey"), m.update(certificate=CERTIFICATE))),
+    "key and a certificate of null": material(lambda m: m.update(certificate=None)),
     "certificate chain": material(lambda m: m.update(x509CertificateChain={"certificates": [CERTIFICATE]})),
     "log entry beside a key": material(
         lambda m: m.update(
