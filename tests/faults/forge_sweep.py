@@ -220,9 +220,9 @@ def record_after_the_rename() -> None:
     """The record of a bundle is made when it can be seen already."""
     real = attempts.publish
 
-    def publish(store: Any, staged: Any, draft: Any, about_to: Callable[..., None]) -> Any:
+    def publish(store: Any, staged: Any, draft: Any, about_to: Callable[..., None], signer: Any) -> Any:
         seen: list[Any] = []
-        manifest = real(store, staged, draft, lambda *args: seen.append(args))
+        manifest = real(store, staged, draft, lambda *args: seen.append(args), signer)
         about_to(*seen[-1])
         return manifest
 

@@ -100,9 +100,9 @@ def test_syncs_of_which_one_is_enough_are_noticed_when_both_are_left_out(scratch
 def test_a_bundle_that_is_renamed_before_it_is_on_record_is_noticed(scratch, monkeypatch):
     real = publish.publish
 
-    def late(store, staged, draft, about_to):
+    def late(store, staged, draft, about_to, signer):
         seen = []
-        manifest = real(store, staged, draft, lambda *args: seen.append(args))
+        manifest = real(store, staged, draft, lambda *args: seen.append(args), signer)
         about_to(*seen[-1])
         return manifest
 
