@@ -28,8 +28,8 @@ LAYERS = (
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 CHILD = (
-    *("build", "capture", "lower", "prewarm", "private", "prove", "reference", "rehearse", "shapes", "subject"),
-    "symbols",
+    *("build", "capture", "lower", "prewarm", "private", "prove", "reference", "rehearse", "shapes"),
+    *("subject", "symbols"),
 )
 TORCH_HOMES = ("blueprints", "runtime", *(f"worker/{name}.py" for name in CHILD))
 

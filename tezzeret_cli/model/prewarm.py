@@ -39,12 +39,13 @@ class Sample(msgspec.Struct, frozen=True):
 
 class PrewarmRequest(msgspec.Struct, frozen=True):
     """Load ``bundle`` and run every variant ``repeat`` times on ``device``; eager too, if its factory matches
-    a pattern of ``allowed``."""
+    a pattern of ``allowed``. ``trusted`` is the folder of trusted keys."""
 
     bundle: str
     repeat: int
     device: str | None = None
     allowed: tuple[str, ...] = ()
+    trusted: str = ""
 
 
 class PrewarmResult(msgspec.Struct, frozen=True, tag="prewarmed"):

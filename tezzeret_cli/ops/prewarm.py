@@ -22,6 +22,7 @@ from tezzeret_cli.ops.endings import answer
 from tezzeret_cli.ops.environment import consumer_environment
 from tezzeret_cli.store.layout import read_identity
 from tezzeret_cli.store.samples import append, read
+from tezzeret_cli.trust.trusted import default_folder
 from tezzeret_cli.worker.task import Cancelled, Ending, Limits, Returned, Runner, Task, TaskEnded
 
 REPORT_SCHEMA = 1
@@ -156,7 +157,13 @@ def _store_of(bundle: Path) -> Path | None:
 def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Mapping[str, str]) -> Task:
     folder = scratch / str(number)
     folder.mkdir()
-    request = PrewarmRequest(str(place.path.resolve()), wish.repeat, wish.device, wish.allowed)
+    request = PrewarmRequest(
+        str(place.path.resolve()),
+        wish.repeat,
+        wish.device,
+        wish.allowed,
+        str(default_folder(environment)),
+    )
     return Task(
         id=number,
         entry=ENTRY,

@@ -17,6 +17,8 @@ from tezzeret_cli.bundle.scan import BUNDLES, published
 from tezzeret_cli.bundle.version import Version, parse
 from tezzeret_cli.errors import InputError, UntrustedBundleError, VerificationError, WorkerError
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport
+from tezzeret_cli.store.layout import explained
+from tezzeret_cli.store.retired import retired
 from tezzeret_cli.trust.policy import Policy
 from tezzeret_cli.trust.verify import Expected, runs_here, verify_bundle
 
@@ -118,7 +120,8 @@ def _place(bundle: Path) -> tuple[str | None, str | None]:
 
 
 def rollbacks(store: Path, known: Mapping[tuple[str, str], Version]) -> list[BundleCheck]:
-    """The lineages whose newest bundle in the store is older than the highest version that is on record."""
+    """The lineages whose newest bundle in the store is older than the highest version that is on record, and
+    that the store does not say to have removed on purpose. Raises ``StoreError``."""
     newest: dict[tuple[str, str], Version] = {}
     for item in published(store):
         key = item.blueprint_id, item.version.lineage
@@ -126,7 +129,9 @@ def rollbacks(store: Path, known: Mapping[tuple[str, str], Version]) -> list[Bun
     found = []
     for (blueprint_id, lineage), highest in sorted(known.items()):
         have = newest.get((blueprint_id, lineage))
-        if have is None or have < highest:
+        with explained(store):
+            gone = retired(store, blueprint_id, lineage)
+        if (have is None or have < highest) and (gone is None or gone < highest):
             now = f"the store's newest is {have}" if have else "the store has none of its lineage"
             found.append(
                 BundleCheck(

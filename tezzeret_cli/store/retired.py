@@ -36,6 +36,11 @@ def retire(root: Path, blueprint_id: str, versions: Iterable[Version]) -> None:
     sync_folder(path.parent)
 
 
+def retired(root: Path, blueprint_id: str, lineage: str) -> Version | None:
+    """The highest version of a lineage that was removed on purpose. Raises ``OSError`` and ``StoreError``."""
+    return parse(_read(root, blueprint_id).get(lineage, ""))
+
+
 def unused(root: Path, blueprint_id: str, last: Version | None, wanted: Version) -> Version:
     """``wanted``, or the next version of its kind that was never given out. ``last`` is the newest bundle of
     the lineage, ``None`` where all are gone and nothing can be compared with them.

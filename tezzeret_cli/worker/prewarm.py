@@ -24,6 +24,7 @@ from tezzeret_cli.errors import QuarantinedError, TezzeretError
 from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, TensorGuard, Variant
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
 from tezzeret_cli.runtime import load
+from tezzeret_cli.trust import trusted_keys
 from tezzeret_cli.worker.reference import leaves
 from tezzeret_cli.worker.subject import flatten_arguments, fresh_inputs, unflatten_arguments
 
@@ -46,7 +47,8 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
 
 def _prewarm(request: PrewarmRequest) -> PrewarmResult:
     started = time.perf_counter()
-    module = load(request.bundle, device=request.device, on_guard_miss="raise")
+    trust = trusted_keys(request.trusted)
+    module = load(request.bundle, device=request.device, on_guard_miss="raise", trust=trust)
     load_ms = (time.perf_counter() - started) * 1e3
     manifest = module.tezzeret.manifest
     if manifest.eager_fallback:
