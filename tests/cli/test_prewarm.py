@@ -16,6 +16,7 @@ import zstandard
 
 from tests.compat.test_golden_bundles import GOLDEN
 from tests.support.command import ROOT
+from tests.support.signing import sign_as
 from tests.support.stores import put
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.target import mismatch
@@ -28,8 +29,8 @@ SCHEMA = json.loads((ROOT / "docs" / "schema" / "prewarm.schema.json").read_text
 
 
 @pytest.fixture
-def bundle(store, tmp_path):
-    """A golden bundle, published in a store."""
+def bundle(tezzeret, store, tmp_path):
+    """A golden bundle, signed by the command's key and published in a store."""
     opened = open_store(store)
     folder = tmp_path / "unpacked"
     data = zstandard.ZstdDecompressor().decompress(GOLDEN[0].read_bytes())
@@ -40,6 +41,7 @@ def bundle(store, tmp_path):
         pytest.skip(reason)
     target = opened.bundle(manifest.blueprint_id, manifest.version)
     target.parent.mkdir()
+    sign_as(tezzeret, folder)
     folder.rename(target)
     return target
 
@@ -103,9 +105,8 @@ def test_damage_is_told_and_the_others_are_warmed(tezzeret, store, bundle):
 
 
 def test_a_factory_that_is_not_allowed_does_not_run(tezzeret, store, bundle):
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["factory"] |= {"path": "os:abort", "builtin": False}
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    factory = read_manifest(bundle)[0].factory
+    sign_as(tezzeret, bundle, factory=msgspec.structs.replace(factory, path="os:abort", builtin=False))
     (found,) = warmed(tezzeret, str(bundle), "--repeat", "1")
     (variant, *_) = found["sample"]["variants"]
     assert variant["eager_p50_ms"] is None
@@ -113,8 +114,7 @@ def test_a_factory_that_is_not_allowed_does_not_run(tezzeret, store, bundle):
 
 
 def test_what_is_in_quarantine_is_not_loaded(tezzeret, store, bundle):
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    (bundle / "manifest.json").write_text(json.dumps(manifest | {"quarantine": "not to be trusted"}))
+    sign_as(tezzeret, bundle, quarantine="not to be trusted")
     (found,) = warmed(tezzeret, str(bundle), "--repeat", "1")
     assert (found["status"], "not to be trusted" in found["reason"]) == ("quarantined", True)
 

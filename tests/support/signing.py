@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 import zstandard
 
+from tests.support.command import Command
 from tests.support.manifests import DRAFT, TARGET
 from tezzeret_cli.bundle.canonical import canonical, guard_digest
 from tezzeret_cli.bundle.version import lineage
 from tezzeret_cli.model.manifest import Encoding, FileEntry, Manifest, Signing
 from tezzeret_cli.trust import ecdsa
 from tezzeret_cli.trust.envelope import encode_with_key, pre_authentication
+from tezzeret_cli.trust.keyfile import make_key
+from tezzeret_cli.trust.signer import key_signer
 from tezzeret_cli.trust.statement import encode_statement
 
 KEY = ecdsa.generate("mine")
@@ -88,3 +91,13 @@ def put_statement(folder: Path, payload: bytes, key: ecdsa.PrivateKey = KEY) -> 
     """Sign another payload with a key: what a signer who is trusted might have been made to sign."""
     signed = encode_with_key(payload, key.sign(pre_authentication(payload)), key.public.hint)
     (folder / "bundle.sigstore.json").write_bytes(signed)
+
+
+def sign_as(command: Command, bundle: Path, **changes: object) -> None:
+    """Sign a bundle by the key of a command's home, after ``changes`` to its manifest."""
+    signer = key_signer(make_key(command.trusted.parent, None), None)
+    found = msgspec.json.decode((bundle / "manifest.json").read_bytes(), type=Manifest)
+    signed = {"signing": Signing.KEY, "signature": "bundle.sigstore.json"}
+    made = msgspec.structs.replace(found, **signed, **changes)
+    (bundle / "manifest.json").write_bytes(canonical(made))
+    (bundle / "bundle.sigstore.json").write_bytes(signer.sign(made, canonical(made)) or b"")
