@@ -35,7 +35,7 @@ REPEAT = 100
 def main(args: list[str]) -> None:
     print(machine())
     key = ecdsa.generate("bench")
-    signer, policy = KeySigner(key), TrustedKeys([key.public])
+    signer, policy = KeySigner(lambda: key), TrustedKeys([key.public])
     with tempfile.TemporaryDirectory() as folder:
         chosen = [
             (_signed(path, manifest, signer, Path(folder) / manifest.blueprint_id), manifest)

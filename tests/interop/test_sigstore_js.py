@@ -49,7 +49,7 @@ def javascript(tmp_path_factory):
 @pytest.fixture
 def signed():
     data = canonical(signing.manifest())
-    return data, KeySigner(KEY).sign(signing.manifest(), data)
+    return data, KeySigner(lambda: KEY).sign(signing.manifest(), data)
 
 
 def test_what_a_key_signs_is_believed(javascript, signed):

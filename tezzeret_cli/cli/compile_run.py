@@ -124,6 +124,8 @@ def _compile(
 ) -> Report:
     """Compile; the reports of the runs that were finished first go into ``resumed``."""
     signer = make_signer(plan.options.signing, environment, flags.identity_token)
+    if not Path(plan.store).exists():
+        signer.ready()
     store = open_store(Path(plan.store))
     observer = with_telemetry(observer, store.root, settings)
     plan = msgspec.structs.replace(plan, store_id=store.identity.store_id)

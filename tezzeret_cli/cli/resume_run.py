@@ -92,6 +92,7 @@ def finish_dead(
         plan = ledger.state.plan
         try:
             signer = make_signer(plan.options.signing, environment, token)
+            signer.ready()
         except BaseException:
             ledger.close()
             raise

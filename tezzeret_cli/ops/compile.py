@@ -39,6 +39,7 @@ def compile_blueprints(plan: RunPlan, forge: Forge, *, explained: bool = False) 
         touch(item.path)  # still wanted
     if len(reports) == len(plan.jobs):
         return _show(plan, make_report(plan, reports, plan.command), forge.observer)
+    forge.signer.ready()
     return execute(forge, forge.runs.begin(plan), plan, reports, command=plan.command)
 
 

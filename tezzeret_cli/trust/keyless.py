@@ -68,6 +68,9 @@ class KeylessSigner:
         self._context = SigningContext.from_trust_config(config)
         self._client: Client | None = None
 
+    def ready(self) -> None:
+        return None
+
     def sign(self, manifest: Manifest, data: bytes) -> bytes | None:
         sha256 = hashlib.sha256(data).hexdigest()
         payload = encode_statement(manifest, sha256, datetime.datetime.now(datetime.UTC))

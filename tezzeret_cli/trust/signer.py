@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +26,10 @@ class Signer(Protocol):
     @property
     def how(self) -> Signing: ...
 
+    def ready(self) -> None:
+        """Raise ``InputError`` now rather than at the first signature, where it cannot sign."""
+        ...
+
     def sign(self, manifest: Manifest, data: bytes) -> bytes | None:
         """The signature file over the manifest whose exact bytes are ``data``; ``None`` for none. Raises
         ``SigningError``."""
@@ -39,6 +45,9 @@ class Unsigned:
 
     how = Signing.NONE
 
+    def ready(self) -> None:
+        return None
+
     def sign(self, manifest: Manifest, data: bytes) -> bytes | None:
         return None
 
@@ -47,13 +56,24 @@ class Unsigned:
 
 
 class KeySigner:
-    """Signs with a private key, offline."""
+    """Signs with a private key, offline. The key is read when it is first needed: that takes a library
+    which a run with nothing to do should not import."""
 
     how = Signing.KEY
 
-    def __init__(self, key: PrivateKey) -> None:
-        self._key = key
-        self._policy: Policy = TrustedKeys([key.public])
+    def __init__(self, read: Callable[[], PrivateKey]) -> None:
+        self._read = read
+
+    @functools.cached_property
+    def _key(self) -> PrivateKey:
+        return self._read()
+
+    @functools.cached_property
+    def _policy(self) -> Policy:
+        return TrustedKeys([self._key.public])
+
+    def ready(self) -> None:
+        self._policy  # noqa: B018 (read for its errors)
 
     def sign(self, manifest: Manifest, data: bytes) -> bytes | None:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -72,5 +92,5 @@ class KeySigner:
 
 
 def key_signer(path: Path, passphrase: bytes | None) -> KeySigner:
-    """The signer for the key in a file. Raises ``InputError``."""
-    return KeySigner(read_key(path, passphrase))
+    """The signer for the key in a file."""
+    return KeySigner(lambda: read_key(path, passphrase))

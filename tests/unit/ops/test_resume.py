@@ -116,7 +116,7 @@ def stop_at_rename(monkeypatch):
 
 
 def signed_forge(store, key):
-    return msgspec.structs.replace(forge(store, Simulator(script)), signer=KeySigner(key))
+    return msgspec.structs.replace(forge(store, Simulator(script)), signer=KeySigner(lambda: key))
 
 
 def signed_plan(store):

@@ -147,7 +147,7 @@ def test_what_is_signed_says_how_the_bundle_was_made(tmp_path):
 
     made = signing.manifest()
     data = canonical(made)
-    signed = KeySigner(KEY).sign(made, data)
+    signed = KeySigner(lambda: KEY).sign(made, data)
     statement = check_statement(parse(signed).payload, hashlib.sha256(data).hexdigest())
     build, run = statement.predicate.build_definition, statement.predicate.run_details
     assert build.external_parameters["blueprint"] == "BP001"
@@ -161,9 +161,9 @@ def test_what_is_signed_says_how_the_bundle_was_made(tmp_path):
 
 
 def test_a_key_signs_nothing_that_it_would_not_accept(tmp_path):
-    signer = KeySigner(KEY)
+    signer = KeySigner(lambda: KEY)
     made = signing.manifest()
     assert signer.accepts(made, b"{}", signer.sign(made, b"{}"))
     assert not signer.accepts(made, b"{ }", signer.sign(made, b"{}"))
-    assert not signer.accepts(made, b"{}", KeySigner(ecdsa.generate("other")).sign(made, b"{}"))
+    assert not signer.accepts(made, b"{}", KeySigner(lambda: ecdsa.generate("other")).sign(made, b"{}"))
     assert not signer.accepts(made, b"{}", None)
