@@ -64,13 +64,13 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def run(tezzeret: Command, tmp_path: Path, *args: str) -> tuple[int, dict, int, str]:
+def run(tezzeret: Command, tmp_path: Path, *args: str, memory: str) -> tuple[int, dict, int, str]:
     """Run ``compile``; exit code, report, the forge's own peak memory, stderr. No process may be left."""
     mark = uuid.uuid4().hex
     environment = tezzeret.environment | {
         MARK: mark,
         "TEZZERET_EAGER_TIMEOUT_S": "8",
-        "TEZZERET_MEMORY": "1536MiB",
+        "TEZZERET_MEMORY": memory,
         "PYTHONWARNINGS": "default",
     }
     out, err = tmp_path / "out", tmp_path / "err"
@@ -104,7 +104,7 @@ def test_the_healthy_come_out_and_the_hostile_harm_nobody(tezzeret, tmp_path):
     (tmp_path / "p.toml").write_text("".join(rules))
     paths = (str(tmp_path / "d.json"), "--profile", str(tmp_path / "p.toml"))
     code, report, peak, said = run(
-        tezzeret, tmp_path, *paths, "--store", str(tmp_path / "store"), "--jobs", "2"
+        tezzeret, tmp_path, *paths, "--store", str(tmp_path / "store"), "--jobs", "2", memory="1536MiB"
     )
     assert outcomes(report) == OUTCOMES
     assert code == 1
@@ -120,6 +120,7 @@ def test_the_stressors_end_as_the_table_says(tezzeret, tmp_path, end):
     code, report, peak, _ = run(
         *(tezzeret, tmp_path, "--store", str(tmp_path / "store"), "--strategy", "fast"),
         *(*chosen, *parameters, "--approve", "*"),
+        memory="8GiB",
     )
     found = {job["blueprint_id"]: (job["status"], job["reason_kind"]) for job in report["jobs"]}
     assert found == STRESSORS
