@@ -28,6 +28,7 @@ from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import open_store
 from tezzeret_cli.store.publish import publish
 from tezzeret_cli.store.retired import retire, unused
+from tezzeret_cli.trust.signer import Unsigned
 from tezzeret_cli.wal.reader import read
 
 OLD = 40 * DAY
@@ -229,7 +230,7 @@ def test_a_version_that_went_is_never_given_out_again(place):
     place.put(version="1.2.3+cpu-avx2-a")
     assert len(place.collect().removed) == 2
     staged = stage(place.store.tmp / "x")
-    made = publish(place.store, staged, draft(lineage="cpu-avx2-a"), lambda *args: None)
+    made = publish(place.store, staged, draft(lineage="cpu-avx2-a"), lambda *args: None, Unsigned())
     assert made.version == "2.0.0+cpu-avx2-a"
 
 

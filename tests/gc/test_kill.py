@@ -20,6 +20,7 @@ from tezzeret_cli.ops import gc as collecting
 from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.ops.unfinished import tidy
 from tezzeret_cli.store import publish as publishing
+from tezzeret_cli.trust.signer import Unsigned
 
 HARMLESS = {"unlink", "rmdir", "open", MKDIR_AGAIN}
 """What may fail without an error: removals, and the lock of a folder that then stays. The report tells."""
@@ -73,7 +74,7 @@ def check_end(place: Place) -> None:
     assert not list(place.cache.rglob("*.o"))
     staged = stage(place.root / "staged")
     made = publishing.publish(
-        place.store, staged, draft(blueprint_id="BP002", lineage="a"), lambda *args: None
+        place.store, staged, draft(blueprint_id="BP002", lineage="a"), lambda *args: None, Unsigned()
     )
     assert made.version == "2.0.0+a"
 

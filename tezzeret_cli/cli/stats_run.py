@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.cli.breakers import breaker_rules
+from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.cli.values import parse_since
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.stats import Stats
@@ -62,12 +62,32 @@ def run_stats(flags: Flags) -> int:
     if not flags.watch:
         _write(flags, _text(flags, now()))
         return ExitCode.OK
-    with contextlib.suppress(KeyboardInterrupt):
-        _watch(flags, now)
+    watch = _Watch(flags.interval_s)
+    with stopping() as stop:
+        stop.watch(watch)
+        _show(flags, now, watch)
     return ExitCode.OK
 
 
-def _watch(flags: Flags, now: Callable[[], Stats]) -> None:
+class _Watch:
+    """Says when to look again, until it is stopped. A ``KeyboardInterrupt`` could get lost in a finaliser."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def goes_on(self) -> bool:
+        """Wait for the next look; false when there is none."""
+        due = time.monotonic() + self._interval_s
+        while not self._stopped and (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        return not self._stopped
+
+
+def _show(flags: Flags, now: Callable[[], Stats], watch: _Watch) -> None:
     if flags.format == "table" and flags.output is None and sys.stdout.isatty():
         from rich.console import Console
         from rich.live import Live
@@ -75,12 +95,12 @@ def _watch(flags: Flags, now: Callable[[], Stats]) -> None:
         from tezzeret_cli.telemetry.stats_view import view
 
         with Live(view(now()), console=Console(highlight=False), auto_refresh=False, screen=True) as live:
-            while True:
-                time.sleep(flags.interval_s)
+            while watch.goes_on():
                 live.update(view(now()), refresh=True)
-    while True:
+        return
+    _write(flags, _text(flags, now()))
+    while watch.goes_on():
         _write(flags, _text(flags, now()))
-        time.sleep(flags.interval_s)
 
 
 def _text(flags: Flags, stats: Stats) -> str:
