@@ -19,7 +19,7 @@ from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
 from tezzeret_cli.runtime.library import Libraries
 from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Program
 from tezzeret_cli.runtime.variant import RunnableVariant
-from tezzeret_cli.trust import ecdsa  # noqa: F401  what is imported once is not for a load to pay
+from tezzeret_cli.trust import ecdsa
 from tezzeret_cli.trust.policy import Policy
 from tezzeret_cli.trust.trusted import trusted_keys
 from tezzeret_cli.trust.verify import read_origin
@@ -30,6 +30,7 @@ OLDEST_TORCH = (2, 11)
 """Libraries made with any supported release run under every other one from here on."""
 
 _LIBRARIES = Libraries()
+ecdsa.self_test()
 
 
 def load(

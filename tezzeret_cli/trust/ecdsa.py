@@ -12,11 +12,23 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tezzeret_cli.errors import InputError
+from tezzeret_cli.errors import InputError, VerificationError
 
 _SCHEME = ec.ECDSA(hashes.SHA256())
 _PEM = serialization.Encoding.PEM
 _SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
+
+_KNOWN_KEY = b"""\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAExoqVgG5rVfxn9BEsL9YtFOtg2RpF
+bQ87F/RsgZxPFqnbTl5fZWINjm1GQRLzO4tp9D3dz5grXx+ifqo6Yw26qQ==
+-----END PUBLIC KEY-----
+"""
+_KNOWN_DATA = b"tezzeret"
+_KNOWN_SIGNATURE = bytes.fromhex(
+    "3046022100c5436f8310590fc33c16d7862d668bed26647ae9aa2d55af164631a0333e14"
+    "2c022100b922a2176909bc1085aa1ddcfd719d34ae64192fa5f278cfb6d7259b1ed44e49"
+)
 
 
 class PublicKey:
@@ -57,6 +69,17 @@ class PrivateKey:
         if passphrase:
             protection = serialization.BestAvailableEncryption(passphrase)
         return self._key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, protection)
+
+
+def self_test() -> None:
+    """Verify a signature that is known to be good, and one that is not. Raises ``VerificationError``.
+
+    The loader does it when it is imported: the library sets itself up with its first signature, which takes
+    a millisecond that a load should not pay for.
+    """
+    key = read_public(_KNOWN_KEY, "known answer", "self test")
+    if not key.verifies(_KNOWN_SIGNATURE, _KNOWN_DATA) or key.verifies(_KNOWN_SIGNATURE, b""):
+        raise VerificationError("the library for signatures does not verify what it should, or too much")
 
 
 def generate(name: str) -> PrivateKey:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import signing
 from tests.support.signing import KEY, STRANGER, write
-from tezzeret_cli.errors import InputError, SettingsError, UntrustedBundleError
+from tezzeret_cli.errors import InputError, SettingsError, UntrustedBundleError, VerificationError
 from tezzeret_cli.trust import TrustedKeys, ecdsa, trusted_keys
 from tezzeret_cli.trust.keyfile import default_key, make_key, read_key
 from tezzeret_cli.trust.signer import KeySigner, key_signer
@@ -167,3 +167,10 @@ def test_a_key_signs_nothing_that_it_would_not_accept(tmp_path):
     assert not signer.accepts(made, b"{ }", signer.sign(made, b"{}"))
     assert not signer.accepts(made, b"{}", KeySigner(lambda: ecdsa.generate("other")).sign(made, b"{}"))
     assert not signer.accepts(made, b"{}", None)
+
+
+def test_the_self_test_notices_a_library_that_believes_everything(monkeypatch):
+    ecdsa.self_test()
+    monkeypatch.setattr(ecdsa.PublicKey, "verifies", lambda *args: True)
+    with pytest.raises(VerificationError):
+        ecdsa.self_test()
