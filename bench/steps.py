@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bench.support import STORE, bundles, geometric_mean, machine
 
@@ -53,7 +53,12 @@ def measure(path: str) -> tuple[float, float, float, float]:
     torch.manual_seed(0)
     eager, calls = construct(manifest.factory, manifest.parameters)
     inputs = [x.requires_grad_() if x.is_floating_point() else x for x in calls[0]]
-    compiled = torch.compile(eager)
+    medians = in_turns((bundle, eager, torch.compile(eager)), inputs)
+    return medians[0], medians[1], medians[2], _guard_us(bundle, inputs)
+
+
+def in_turns(modules: Sequence[Callable[..., object]], inputs: Sequence[object]) -> list[float]:
+    """Microseconds of a training step of each module, taken in turns; medians."""
 
     def step(module: Callable[..., object]) -> Callable[[], None]:
         def run() -> None:
@@ -63,7 +68,7 @@ def measure(path: str) -> tuple[float, float, float, float]:
 
         return run
 
-    steps = [step(bundle), step(eager), step(compiled)]
+    steps = [step(module) for module in modules]
     for run in steps:
         for _ in range(5):
             run()
@@ -72,8 +77,7 @@ def measure(path: str) -> tuple[float, float, float, float]:
     for _ in range(ROUNDS):
         for run, count, found in zip(steps, counts, samples, strict=True):
             found.append(seconds(run, count) * 1e6)
-    medians = [statistics.median(found) for found in samples]
-    return medians[0], medians[1], medians[2], _guard_us(bundle, inputs)
+    return [statistics.median(found) for found in samples]
 
 
 def seconds(run: Callable[[], object], count: int) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.steps import ROUNDS, TARGET_S, seconds
+from bench.steps import in_turns
 from bench.support import ROOT, geometric_mean, machine
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.model.report import JobReport, Report, Status
@@ -120,24 +120,7 @@ def measure(paths: list[str]) -> list[float]:
     torch.manual_seed(0)
     eager, calls = construct(made.factory, made.parameters)
     inputs = [x.requires_grad_() if x.is_floating_point() else x for x in calls[0]]
-
-    def step(module):
-        def run() -> None:
-            out = module(*inputs)
-            sum(t.sum() for t in (out if isinstance(out, tuple) else (out,))).backward()
-
-        return run
-
-    steps = [step(module) for module in (*bundles, eager)]
-    for run in steps:
-        for _ in range(5):
-            run()
-    counts = [max(1, int(TARGET_S / seconds(run, 1))) for run in steps]
-    samples: list[list[float]] = [[] for _ in steps]
-    for _ in range(ROUNDS):
-        for run, count, found in zip(steps, counts, samples, strict=True):
-            found.append(seconds(run, count) * 1e6)
-    return [statistics.median(found) for found in samples]
+    return in_turns((*bundles, eager), inputs)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -50,18 +51,16 @@ def usable_cores(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
 
 def _cgroup_limits(proc: Path, cgroups: Path) -> list[tuple[str, int, int]]:
     """(version, limit, free) of every group around this process that has a limit."""
+    kinds = (
+        ("cgroup v2", _v2_folders, "memory.max", "memory.current", "inactive_file"),
+        ("cgroup v1", _v1_folders, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    )
     found = []
-    for folder in _v2_folders(proc, cgroups):
-        limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
-        if limit is not None and used is not None:
-            reclaimable = _field(folder / "memory.stat", "inactive_file")
-            found.append(("cgroup v2", limit, limit - used + reclaimable))
-    for folder in _v1_folders(proc, cgroups):
-        limit = _number(folder / "memory.limit_in_bytes")
-        used = _number(folder / "memory.usage_in_bytes")
-        if limit is not None and used is not None and limit < _UNLIMITED:
-            reclaimable = _field(folder / "memory.stat", "total_inactive_file")
-            found.append(("cgroup v1", limit, limit - used + reclaimable))
+    for version, folders, most, now, cache in kinds:
+        for folder in folders(proc, cgroups):
+            limit, used = _number(folder / most), _number(folder / now)
+            if limit is not None and used is not None and limit < _UNLIMITED:
+                found.append((version, limit, limit - used + _field(folder / "memory.stat", cache)))
     return found
 
 
@@ -73,9 +72,8 @@ def _v1_folders(proc: Path, cgroups: Path) -> list[Path]:
     return _folders(proc, cgroups / "memory", lambda controllers: "memory" in controllers.split(","))
 
 
-def _folders(proc: Path, root: Path, wanted: object) -> list[Path]:
+def _folders(proc: Path, root: Path, wanted: Callable[[str], bool]) -> list[Path]:
     """This process's group and those above it, as far as they can be seen."""
-    assert callable(wanted)
     for line in (_text(proc / "self" / "cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if wanted(controllers):
@@ -108,7 +106,5 @@ def _text(path: Path) -> str | None:
     """A file of the kernel's; ``None`` where this kernel or this group does not have it."""
     try:
         return path.read_text(encoding="ascii").strip()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None
-    except OSError:  # such as EOPNOTSUPP of /proc/pressure where pressure is not accounted
+    except OSError:  # not there, or not allowed, or not accounted (EOPNOTSUPP of /proc/pressure)
         return None

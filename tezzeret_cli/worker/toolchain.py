@@ -123,12 +123,8 @@ class Toolchain:
 
     def _made(self, command: Sequence[str], target: Path, folder: Path) -> None:
         """Run ``command`` in ``folder``; its result is never seen half done."""
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        try:
+        with _whole(target) as partial:
             self._run([*command, "-o", str(partial)], folder)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @staticmethod
     def _run(command: Sequence[str], folder: Path) -> None:
@@ -153,9 +149,19 @@ def with_own_container(wrapper: str, stock_include: str, stock_container: str) -
 
 def _write(path: Path, text: str) -> None:
     """A file that is there whole or not at all, for readers that do not wait."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with _whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A file to write into; it becomes ``target`` when the block ends well, and goes when it does not."""
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _digest(*parts: str) -> str:
