@@ -54,6 +54,21 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """On a machine with a GPU: ``nox -s gpu -- 2.13.0`` runs the tests for it, compiles
+    the catalogue for it and measures that. Needs nvcc."""
+    release = session.posargs[0] if session.posargs else "2.13.0"
+    session.install(f"torch=={release}", "setuptools")
+    session.install("--no-build-isolation", "-e", ".[test]")
+    session.run("python", "-m", "pytest", "tests/gpu")
+    store = f"{session.create_tmp()}/store"
+    compile_ = ("compile", "--store", store, "--device", "cuda", "--approvals", "fixtures/approvals.toml")
+    session.run("tezzeret", *compile_, success_codes=[0, 3])
+    session.run("python", "-m", "bench.load", env={"TEZZERET_STORE": store})
+    session.run("python", "-m", "bench.steps", env={"TEZZERET_STORE": store})
+
+
+@nox.session
 def newest_torch(session: nox.Session) -> None:
     """Bundles across torch releases: ``nox -s newest_torch -- 2.15.0``. Installs several gigabytes."""
     release = session.posargs[0] if session.posargs else "2.15.0"

@@ -27,24 +27,35 @@ import safetensors.torch
 own_ms = (time.perf_counter() - started) * 1e3
 from pathlib import Path
 from tezzeret_cli.bundle.read import read_manifest
-from tezzeret_cli.worker.reference import leaves
-guards = [g for g in read_manifest(Path(sys.argv[1]))[0].guard_spec if g.variant == 0 and g.kind == "input"]
+from tezzeret_cli.worker.reference import leaves, wait_for
+manifest = read_manifest(Path(sys.argv[1]))[0]
+device = torch.device(manifest.target.device)
+started = time.perf_counter()
+if device.type == "cuda":
+    torch.ones(8, device=device).add_(1).sum().item()
+context_ms = (time.perf_counter() - started) * 1e3
+guards = [g for g in manifest.guard_spec if g.variant == 0 and g.kind == "input"]
 def size(e):
     return e if isinstance(e, int) else e.factor * min(8, e.max)
-inputs = [torch.zeros([size(e) for e in g.shape], dtype=getattr(torch, g.dtype)) for g in guards]
+inputs = [
+    torch.zeros([size(e) for e in g.shape], dtype=getattr(torch, g.dtype), device=device) for g in guards
+]
 inputs = [x.normal_().requires_grad_() if x.is_floating_point() else x for x in inputs] or [
     torch.randn(8, 64, requires_grad=True)
 ]
+wait_for(device)
 started = time.perf_counter()
 module = tezzeret_cli.load(sys.argv[1], on_guard_miss="raise")
 loaded = time.perf_counter()
 outputs = [t for t in leaves(module(*inputs)) if t is not None and t.requires_grad]
+wait_for(device)
 forward = time.perf_counter()
 sum(t.sum() for t in outputs).backward()
+wait_for(device)
 done = time.perf_counter()
 print(json.dumps({"load": (loaded - started) * 1e3, "forward": (forward - loaded) * 1e3,
     "backward": (done - forward) * 1e3, "total": (done - started) * 1e3,
-    "import_torch": torch_ms, "import_tezzeret": own_ms}))
+    "import_torch": torch_ms, "import_tezzeret": own_ms, "context": context_ms}))
 """
 
 MODULE = """
@@ -53,14 +64,20 @@ import torch
 from pathlib import Path
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.blueprints.construct import construct
+from tezzeret_cli.worker.reference import wait_for
 manifest = read_manifest(Path(sys.argv[1]))[0]
+device = torch.device(manifest.target.device)
 torch.manual_seed(0)
 module, calls = construct(manifest.factory, manifest.parameters)
-inputs = [x.requires_grad_() if x.is_floating_point() else x for x in calls[0]]
+module.to(device)
+inputs = [x.to(device) for x in calls[0]]
+inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
+torch.ones(8, device=device).add_(1).sum().item()
 def step(f):
     out = f(*inputs)
     outputs = out if isinstance(out, tuple) else (out,)
     sum(t.sum() for t in outputs).backward()
+    wait_for(device)
 """
 
 EAGER = (

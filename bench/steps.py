@@ -51,20 +51,29 @@ def measure(path: str) -> tuple[float, float, float, float]:
     bundle = tezzeret_cli.load(path, on_guard_miss="raise")
     manifest = bundle.tezzeret.manifest
     torch.manual_seed(0)
+    device = bundle.tezzeret.program.device
     eager, calls = construct(manifest.factory, manifest.parameters)
-    inputs = [x.requires_grad_() if x.is_floating_point() else x for x in calls[0]]
+    eager.to(device)
+    inputs = [x.to(device) for x in calls[0]]
+    inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
     medians = in_turns((bundle, eager, torch.compile(eager)), inputs)
     return medians[0], medians[1], medians[2], _guard_us(bundle, inputs)
 
 
 def in_turns(modules: Sequence[Callable[..., object]], inputs: Sequence[object]) -> list[float]:
-    """Microseconds of a training step of each module, taken in turns; medians."""
+    """Microseconds of a training step of each module, taken in turns, until the device is done; medians."""
+    import torch
+
+    from tezzeret_cli.worker.reference import wait_for
+
+    device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
 
     def step(module: Callable[..., object]) -> Callable[[], None]:
         def run() -> None:
             out = module(*inputs)
             outputs = out if isinstance(out, tuple) else (out,)
             sum(t.sum() for t in outputs).backward()
+            wait_for(device)
 
         return run
 

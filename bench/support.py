@@ -45,6 +45,7 @@ def consumer(code: str, *args: str, compiler: bool = False) -> dict[str, float]:
             "TMPDIR": home,
             "TORCHINDUCTOR_CACHE_DIR": f"{home}/cache",
             "PYTHONPATH": str(ROOT),
+            **{name: os.environ[name] for name in ("LD_LIBRARY_PATH", "CUDA_HOME") if name in os.environ},
         }
         done = subprocess.run(
             [sys.executable, "-c", code, *args], env=environment, capture_output=True, text=True, check=False
@@ -71,4 +72,6 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    gpus = "".join(f"{torch.cuda.get_device_name(i)}, " for i in range(torch.cuda.device_count()))
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{gpus}{model}, {os.cpu_count()} cores, {versions}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -77,6 +78,7 @@ def consumer(tmp_path: Path, tezzeret: Command):
             "XDG_CONFIG_HOME": tezzeret.environment["XDG_CONFIG_HOME"],
             "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
             "PYTHONPATH": str(ROOT),
+            **{name: os.environ[name] for name in ("LD_LIBRARY_PATH", "CUDA_HOME") if name in os.environ},
         }
         return subprocess.run(
             [*prefix, sys.executable, "-c", code, *args],

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,10 +23,13 @@ PIPELINE = 4
 """Counts changes of the pipeline that change what it makes; part of every key."""
 
 
-def host_facts(environment: Mapping[str, str], isa_name: str | None = None) -> HostFacts:
+def host_facts(
+    environment: Mapping[str, str], isa_name: str | None = None, gpus: Sequence[str] = ()
+) -> HostFacts:
     """Read them: the torch distribution's version, the C++ compiler's, the processor's best level.
 
-    ``isa_name`` asks for a lower level, so that more machines can run the bundles. Raises ``InputError``
+    ``isa_name`` asks for a lower level, so that more machines can run the bundles; ``gpus`` are the compute
+    capabilities of the GPUs that jobs are for. Raises ``InputError``
     when torch is not installed, or this processor does not run that level.
     """
     try:
@@ -43,6 +46,7 @@ def host_facts(environment: Mapping[str, str], isa_name: str | None = None) -> H
         compiler=_compiler(environment.get("CXX")),
         target=f"{platform.system().lower()} {platform.machine()} {name}",
         isa=name,
+        gpus=" ".join(gpus),
     )
 
 
@@ -124,7 +128,7 @@ def key_factors(job: Job, facts: HostFacts) -> dict[str, str]:
         "tool format": f"{FORMAT}.{PIPELINE}",
         "torch": facts.torch,
         "compiler": facts.compiler,
-        "target": facts.target,
+        "target": facts.target if job.device == "cpu" else f"{facts.target} sm {facts.gpus}".rstrip(),
     }
 
 

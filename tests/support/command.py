@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_KEPT = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_HOME")
 COMMAND = (sys.executable, "-m", "tezzeret_cli")
 
 
@@ -16,7 +17,7 @@ class Command:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         self.environment = kept | {
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / "cache"),

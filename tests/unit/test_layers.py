@@ -28,7 +28,18 @@ LAYERS = (
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 CHILD = (
-    *("build", "capture", "lower", "prewarm", "private", "prove", "reference", "rehearse", "shapes"),
+    *(
+        "build",
+        "capture",
+        "lower",
+        "prewarm",
+        "private",
+        "private_inductor",
+        "prove",
+        "reference",
+        "rehearse",
+        "shapes",
+    ),
     *("subject", "symbols"),
 )
 TORCH_HOMES = ("blueprints", "runtime", *(f"worker/{name}.py" for name in CHILD))
@@ -76,8 +87,8 @@ def test_torch_is_imported_only_where_modules_are_built_and_run(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=relative)
-def test_torchs_private_modules_are_used_in_two_files_only(path):
-    if relative(path) in ("worker/private.py", "runtime/private.py"):
+def test_torchs_private_modules_are_used_in_three_files_only(path):
+    if relative(path) in ("worker/private.py", "worker/private_inductor.py", "runtime/private.py"):
         return
     source = path.read_text()
     private = (

@@ -22,6 +22,7 @@ from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer, signing_options
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
+from tezzeret_cli.host.gpu import capabilities
 from tezzeret_cli.host.memory import read_memory
 from tezzeret_cli.inputs import Selection, read_descriptors, select
 from tezzeret_cli.keys import host_facts, with_key
@@ -29,7 +30,7 @@ from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.model.events import Notice, Observer
 from tezzeret_cli.model.job import BatchRange, Job, Strategy
 from tezzeret_cli.model.report import Report
-from tezzeret_cli.model.run import CompileOptions, HostFacts, RunPlan
+from tezzeret_cli.model.run import CompileOptions, RunPlan
 from tezzeret_cli.ops.compile import compile_blueprints, plan_only
 from tezzeret_cli.ops.execute import Forge
 from tezzeret_cli.ops.unfinished import tidy
@@ -74,8 +75,9 @@ def run(flags: Flags) -> int:
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
     observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
-    facts = host_facts(environment, settings.isa)
-    jobs = _jobs(flags, settings, facts, observer)
+    planned = _jobs(flags, settings, observer)
+    facts = host_facts(environment, settings.isa, capabilities(planned))
+    jobs = [with_key(job, facts) for job in planned]
     identity = read_identity(root)
     plan = RunPlan(
         command="compile",
@@ -141,7 +143,7 @@ def _compile(
     return compile_blueprints(plan, forge, explained=flags.explain)
 
 
-def _jobs(flags: Flags, settings: Settings, facts: HostFacts, observer: Observer) -> list[Job]:
+def _jobs(flags: Flags, settings: Settings, observer: Observer) -> Sequence[Job]:
     descriptors = select(
         read_descriptors(flags.paths, stdin=sys.stdin.buffer),
         Selection(flags.select, flags.tier, flags.stage),
@@ -169,7 +171,7 @@ def _jobs(flags: Flags, settings: Settings, facts: HostFacts, observer: Observer
             )
         if not _DEVICE.fullmatch(job.device):
             raise InputError(f"--device {job.device}: unknown device", advice="use cpu, cuda or cuda:N")
-    return [with_key(job, facts) for job in jobs]
+    return jobs
 
 
 def _chosen(jobs: Sequence[Job], known: Mapping[str, Strategy], settings: Settings) -> tuple[Job, ...]:

@@ -15,6 +15,7 @@ from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer
 from tezzeret_cli.errors import ExitCode, InputError
+from tezzeret_cli.host.gpu import capabilities
 from tezzeret_cli.keys import host_facts
 from tezzeret_cli.model.events import Observer
 from tezzeret_cli.model.report import Report, Status, exit_code
@@ -100,7 +101,7 @@ def finish_dead(
 
         def facts_of(plan: RunPlan) -> HostFacts:
             level = None if plan.facts.isa == "default" else plan.facts.isa
-            return host_facts(environment, level)
+            return host_facts(environment, level, capabilities(plan.jobs))
 
         with _directory(plan.directory):
             report = resume_run(forge, ledger, facts_of)

@@ -10,12 +10,14 @@ from tezzeret_cli.model.manifest import Signing
 
 
 class HostFacts(msgspec.Struct, frozen=True):
-    """What this machine contributes to a key: versions and the target, no paths."""
+    """What this machine contributes to a key: versions and the target, no paths. ``gpus`` are the compute
+    capabilities of its GPUs, where a job is for one."""
 
     torch: str
     compiler: str
     target: str
     isa: str
+    gpus: str = ""
 
 
 class SigningOptions(msgspec.Struct, frozen=True):

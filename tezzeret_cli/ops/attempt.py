@@ -30,7 +30,7 @@ from tezzeret_cli.model.job import Job, Strategy
 from tezzeret_cli.model.manifest import FORMAT, Manifest, Reason, Toolchain
 from tezzeret_cli.model.records import JobStaged
 from tezzeret_cli.model.report import JobReport, Status
-from tezzeret_cli.ops.endings import answer, last_line
+from tezzeret_cli.ops.endings import answer, last_words
 from tezzeret_cli.ops.environment import Environments
 from tezzeret_cli.runs.claims import Claim
 from tezzeret_cli.runs.ledger import JobLedger
@@ -206,7 +206,7 @@ class Attempt:
     def _reply(self, ending: Ending) -> WorkerReply | Reason:
         """The worker's answer, or why there is none; a crash with the last thing it said."""
         reply = answer(ending)
-        if isinstance(ending, Crashed) and isinstance(reply, Reason) and (said := last_line(self._log)):
+        if isinstance(ending, Crashed) and isinstance(reply, Reason) and (said := last_words(self._log)):
             return Reason(reply.kind, f"{reply.message}: {said}", reply.deterministic)
         return reply
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,9 @@ from tezzeret_cli.worker.task import (
     TimedOut,
     TooManyProcesses,
 )
+
+_FRAME = re.compile(r'File "(.+)", line (\d+) in (.+)')
+"""A line of what ``faulthandler`` writes."""
 
 
 def answer(ending: Ending) -> WorkerReply | Reason:
@@ -46,14 +51,18 @@ def answer(ending: Ending) -> WorkerReply | Reason:
             return Reason("interrupted", "interrupted", False)
 
 
-def last_line(log: Path) -> str:
-    """The last line of a worker's output that is not blank; empty when there is none."""
+def last_words(log: Path) -> str:
+    """The last line of a worker's output that is not blank, or where in its Python code it was when a signal
+    killed it; empty when there is neither."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
+            file.seek(max(0, log.stat().st_size - 16384))
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
+    for header, frame in itertools.pairwise(lines):
+        if header.startswith("Current thread") and (found := _FRAME.fullmatch(frame.strip())):
+            return _line(f"at {Path(found[1]).name}, line {found[2]}, in {found[3]}")
     return next((_line(line) for line in reversed(lines) if line.strip()), "")
 
 

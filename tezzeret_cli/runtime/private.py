@@ -7,6 +7,7 @@ only private answers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +33,15 @@ def open_library(path: str, device: torch.device) -> Run:
     else:
         runner = torch._C._aoti.AOTIModelContainerRunnerCpu(path, 1)
     run: Run = runner.run
+    if device.type == "cuda" and torch.cuda.device_count() > 1:
+        return functools.partial(_run_on, device, run)
     return run
+
+
+def _run_on(device: torch.device, run: Run, arguments: list[Tensor]) -> list[Tensor]:
+    """The runner takes the stream of the current device, which may be another one."""
+    with torch.cuda.device(device):
+        return run(arguments)
 
 
 def tensor_check(

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
 from tezzeret_cli.model.job import BatchRange, Job
 from tezzeret_cli.model.manifest import Reason, Target, TensorGuard, Tree, Variant
-from tezzeret_cli.worker import private, reference
+from tezzeret_cli.worker import private, private_inductor, reference
 from tezzeret_cli.worker.capture import (
     Capture,
     Specialised,
@@ -68,7 +69,7 @@ class _Build:
         self._staging = Path(request.staging)
         self._scratch = Path(request.scratch)
         self._shared = Path(request.shared)
-        self._device = torch.device(self._job.device)
+        self._device = reference.prepared(self._job.device)
         self._stages: dict[str, float] = {}
         self._children_before = _children_ms()
         self._announce = stage
@@ -218,6 +219,7 @@ class _Build:
                 self._staging,
                 self._scratch,
                 self._shared,
+                self._device,
                 self._patch(),
                 self._job.strategy,
                 self._stage,
@@ -264,9 +266,9 @@ class _Build:
         }
         level = isa.level_named(self._request.isa)
         if level is not None:
-            private.use_vector_isa(level.name)
+            private_inductor.use_vector_isa(level.name)
             options["cpp.march"] = level.march
-        return private.supported_options({**options, **self._job.strategy.inductor})
+        return private_inductor.supported_options({**options, **self._job.strategy.inductor})
 
     def _reference(
         self,
@@ -333,7 +335,7 @@ class _Build:
     def _target(self, libraries: Sequence[Path]) -> Target:
         flags = isa.cpu_flags()
         level = isa.level_named(self._request.isa)
-        exact = level is not None and "cpp.march" in private.supported_options({"cpp.march": ""})
+        exact = level is not None and "cpp.march" in private_inductor.supported_options({"cpp.march": ""})
         capability = None
         if self._device.type == "cuda":
             capability = ".".join(map(str, torch.cuda.get_device_capability(self._device)))
@@ -370,7 +372,19 @@ def _reason(error: Exception) -> Reason:
     if isinstance(error, private.GRAPH_BREAK_ERRORS):
         return Reason("graph_break", _first_line(error), deterministic=True)
     kind = "capture_failed" if isinstance(error, private.CAPTURE_ERRORS) else "compile_failed"
-    return Reason(kind, f"{type(error).__name__}: {_first_line(error)}", deterministic=False)
+    text = f"{type(error).__name__}: {_first_line(error)}"
+    if text.endswith(":"):
+        text = f"{text} {_origin(error)}"
+    return Reason(kind, text, deterministic=False)
+
+
+def _origin(error: BaseException) -> str:
+    """The error at the start of a chain of them, and where it was raised."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__ or error
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
+    return f"{type(error).__name__}: {_first_line(error)}{where}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import socket
@@ -19,6 +20,7 @@ Entry = Callable[[bytes, Callable[[str], None]], bytes]
 
 def run_entry(task: Task, channel: socket.socket) -> None:
     """Call the task's entry and send the answer. Ends the process."""
+    faulthandler.enable()
     try:
         module, _, name = task.entry.partition(":")
         entry: Entry = getattr(importlib.import_module(module), name)

@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 
 from tezzeret_cli.model.job import Strategy
 from tezzeret_cli.model.manifest import Graph, OutputKind, OutputLeaf, Source, SourceKind, Tangent, Variant
-from tezzeret_cli.worker import private
+from tezzeret_cli.worker import private, private_inductor
 from tezzeret_cli.worker.capture import Capture, Specialised
 from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
 from tezzeret_cli.worker.toolchain import Code, CompilerError, Flags, Toolchain
@@ -30,12 +30,13 @@ memory. ``bench/inference.py`` measures what the library of its own gains."""
 
 @dataclasses.dataclass(frozen=True)
 class Toolbox:
-    """Where and how to compile. ``shared`` keeps what all builds have in common, ``stage`` is told what
-    begins, ``note`` what is worth a line in the manifest."""
+    """Where, for which device and how to compile. ``shared`` keeps what all builds have in common, ``stage``
+    is told what begins, ``note`` what is worth a line in the manifest."""
 
     staging: Path
     scratch: Path
     shared: Path
+    device: torch.device
     patch: dict[str, Any]
     strategy: Strategy
     stage: Callable[[str], None]
@@ -162,7 +163,7 @@ class _Plan:
     ) -> tuple[GraphModule, tuple[Source, ...]]:
         """``graph`` with these outputs and tensor arguments only, and where the arguments come from."""
         _set_outputs(graph, outputs)
-        private.keep_output_strides(graph)
+        private_inductor.keep_output_strides(graph)
         _drop_unused_tensors(graph)
         graph, _ = tensor_inputs_only(graph)
         names = [node.name for node in graph.graph.find_nodes(op="placeholder")]
@@ -236,12 +237,13 @@ def _compile(
             tools.note(f"{variant}.{direction} has AOTInductor's whole container: {error}")
             return None
 
-    files = private.compile_library(
+    files = private_inductor.compile_library(
         graph,
         inputs,
         context=capture.trace.context,
         backward=direction == "backward",
         inference=direction == "inference",
+        device=tools.device,
         patch=tools.patch,
         output=directory,
         levels=(tools.strategy.wrapper, tools.strategy.kernels),

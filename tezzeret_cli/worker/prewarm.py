@@ -25,7 +25,7 @@ from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, T
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
 from tezzeret_cli.runtime import load
 from tezzeret_cli.trust import trusted_keys
-from tezzeret_cli.worker.reference import leaves
+from tezzeret_cli.worker.reference import leaves, wait_for
 from tezzeret_cli.worker.subject import flatten_arguments, fresh_inputs, unflatten_arguments
 
 BATCH = 8
@@ -121,21 +121,16 @@ def _steady(
 def _step(module: nn.Module, variant: Variant, tensors: list[Tensor], device: torch.device) -> float:
     """Milliseconds of one call, and of the backward pass where an output has a gradient."""
     args: tuple[Any, ...] = unflatten_arguments(variant.arguments, fresh_inputs(tensors, device))
-    _wait(device)
+    wait_for(device)
     started = time.perf_counter()
     outputs = [out for out in leaves(module(*args)) if out is not None and out.requires_grad]
     if outputs:
         terms = [out.abs().sum() if out.is_complex() else out.sum() for out in outputs]
         sum(terms[1:], terms[0]).backward()
-    _wait(device)
+    wait_for(device)
     taken = (time.perf_counter() - started) * 1e3
     module.zero_grad(set_to_none=True)
     return taken
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _eager(

@@ -1,19 +1,16 @@
-"""Every use of torch's private modules on the compiling side.
+"""Every use of torch's private modules while a module is captured.
 
-A new torch release means reading this file (and ``runtime/private.py`` for the consumer's side). What
-is relied on: Dynamo hands a graph and fake inputs to a backend; AOTAutograd splits it and leaves its
-alias metadata in the tracing context; ``compile_fx_inner`` in AOT mode writes C++ for each graph and
-hands it to ``AotCodeCompiler``.
+A new torch release means reading this file, ``private_inductor.py`` and, for the consumer's side,
+``runtime/private.py``. What is relied on: Dynamo hands a graph and fake inputs to a backend; AOTAutograd
+splits it and leaves its alias metadata in the tracing context.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,15 +21,9 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._guards import TracingContext
-from torch._inductor import codecache, cpp_builder, cpu_vec_isa
-from torch._inductor.codecache import AotCodeCompiler
-from torch._inductor.codegen import cpp_wrapper_cpu
-from torch._inductor.compile_fx import compile_fx_inner
-from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.model.manifest import OutputKind
-from tezzeret_cli.worker.toolchain import Code, Flags, with_own_container
 
 shape_config: Any = importlib.import_module("torch.fx.experimental._config")
 
@@ -89,7 +80,7 @@ def trace(
     torch._dynamo.reset()
     for tensor, dim, smallest, largest in dynamic:
         torch._dynamo.mark_dynamic(tensor, dim, min=smallest, max=largest)
-    with _capture_configuration(), _several_threads():
+    with _capture_configuration(), several_threads():
         split = _splitting_backend(found)
 
         def backend(graph: GraphModule, fake_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
@@ -137,7 +128,7 @@ def _capture_configuration() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _several_threads() -> Iterator[None]:
+def several_threads() -> Iterator[None]:
     """With a single thread torch chooses a convolution's backend by the batch size, which would bind
     the graph to small batches."""
     before = torch.get_num_threads()
@@ -206,170 +197,6 @@ def _alias(info: Any, metadata: Any, found: Trace) -> ResultAlias:
         case other:
             found.unsupported = f"an output is an alias of kind {other.name}"
             return ResultAlias(OutputKind.COMPUTED, 0, grad)
-
-
-def compile_library(
-    graph: GraphModule,
-    fake_inputs: Sequence[Any],
-    *,
-    context: TracingContext | None,
-    backward: bool,
-    inference: bool,
-    patch: dict[str, Any],
-    output: Path,
-    levels: tuple[str, str],
-    build: Callable[[Code, Flags], Path | None],
-) -> list[Path]:
-    """Compile one graph of tensors into a library below ``output``; every file the compiler left.
-
-    ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
-    the wrapper and for kernels. ``build`` makes the library of a graph that is C++ for
-    the CPU and nothing else; where it answers ``None``, and for all others, inductor's own builder does.
-    Raises inductor's errors and those of ``build``.
-    """
-    settings = {
-        "cpp_wrapper": True,
-        "fx_graph_cache": False,
-        "fallback_random": True,
-        "compile_threads": 1,
-        "aot_inductor.package": True,
-        "aot_inductor.output_path": str(output),
-        **patch,
-    }
-    tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
-    oblivious = shape_config.patch(backed_size_oblivious=True)
-    threads = _several_threads()
-    with (
-        torch._inductor.config.patch(settings),
-        V.set_aot_compilation(True),
-        tracing,
-        oblivious,
-        threads,
-        _libraries_built_by(build, levels),
-    ):
-        compiled: Any = compile_fx_inner(
-            graph,
-            list(fake_inputs),
-            aot_mode=True,
-            cpp_wrapper=True,
-            is_inference=inference,
-            is_backward=backward,
-            static_input_idxs=(),
-        )
-    return [Path(file) for file in compiled.filename if isinstance(file, str)]
-
-
-@contextlib.contextmanager
-def _libraries_built_by(
-    build: Callable[[Code, Flags], Path | None], levels: tuple[str, str]
-) -> Iterator[None]:
-    stock = AotCodeCompiler.compile
-
-    def compile_(
-        graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
-    ) -> Any:
-        library = None
-        beside = serialized_extern_kernel_nodes or rest["additional_files"]
-        if rest["device_type"] == "cpu" and not graph.constants and not beside:
-            wrapper = with_own_container(wrapper_code, _STOCK_INCLUDE, _stock_container())
-            if wrapper is not None:
-                library = build(Code(wrapper, kernel_code), _flags(*levels))
-        if library is not None:
-            return [str(library)]
-        return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
-
-    vars(codecache)["AotCodeCompiler"] = type("AotCodeCompiler", (), {"compile": staticmethod(compile_)})
-    try:
-        yield
-    finally:
-        vars(codecache)["AotCodeCompiler"] = AotCodeCompiler
-
-
-_STOCK_INCLUDE = "#include <torch/csrc/inductor/aoti_include/cpu.h>"
-
-
-@functools.cache
-def _stock_container() -> str:
-    """The text that inductor copies into every wrapper in AOT mode."""
-    path = Path(cpp_wrapper_cpu.__file__).parent / "aoti_runtime" / "interface.cpp"
-    return path.read_text(encoding="utf-8").strip()
-
-
-def _flags(wrapper: str, optimisation: str) -> Flags:
-    """The compiler's arguments as inductor's configuration has them now, at these levels."""
-    half: dict[str, Any] = {
-        "vec_isa": cpu_vec_isa.pick_vec_isa(),
-        "device_type": "cpu",
-        "aot_mode": True,
-        "compile_only": True,
-    }
-    kernels = cpp_builder.CppTorchDeviceOptions(**half)
-    linked = cpp_builder.CppTorchDeviceOptions(**{**half, "compile_only": False})
-    definitions = tuple(f"-D{name.strip()}" for name in kernels.get_definitions())
-    passed = tuple(word for text in kernels.get_passthrough_args() for word in text.split())
-    return Flags(
-        compiler=kernels.get_compiler(),
-        release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
-        includes=tuple(kernels.get_include_dirs()),
-        wrapper=(f"-{wrapper}", *definitions),
-        kernels=(
-            *(f"-{optimisation if flag == 'O3' else flag}" for flag in kernels.get_cflags()),
-            *definitions,
-            *passed,
-        ),
-        kernel_header="torch/csrc/inductor/cpp_prefix.h",
-        link=(
-            *(f"-L{path}" for path in linked.get_libraries_dirs()),
-            *(f"-l{library}" for library in linked.get_libraries()),
-        ),
-    )
-
-
-def keep_output_strides(graph: GraphModule) -> None:
-    """Have inductor give every output the strides it was traced with.
-
-    It would otherwise lay out saved values as suits the forward graph, while the backward graph is
-    compiled for the traced strides.
-    """
-    (output,) = graph.graph.find_nodes(op="output")
-    output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
-
-
-def supported_options(patch: dict[str, Any]) -> dict[str, Any]:
-    """The entries of ``patch`` that this torch release knows."""
-    known = torch._inductor.config.get_config_copy()
-    return {name: value for name, value in patch.items() if name in known}
-
-
-def use_vector_isa(name: str) -> None:
-    """Make inductor write kernels for ``name`` (``avx512``, ``avx2`` or ``neon``) in this process.
-
-    Inductor would otherwise probe every instruction set with the compiler, which takes seconds, and
-    take the widest extension the machine has rather than the level that the manifest states.
-    """
-    known: dict[str, type[cpu_vec_isa.VecISA]] = {
-        "avx512": _Avx512,
-        "avx2": _Avx2,
-        "neon": cpu_vec_isa.VecNEON,
-    }
-    chosen = [known[name]()]
-    vars(cpu_vec_isa)["valid_vec_isa_list"] = lambda: chosen
-
-
-class _Avx512(cpu_vec_isa.VecAVX512):
-    """AVX-512 without the bfloat16 extension, which the level does not have."""
-
-    __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
-
-    def __bool__(self) -> bool:  # type: ignore[override]
-        return True
-
-
-class _Avx2(cpu_vec_isa.VecAVX2):
-    __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
-
-    def __bool__(self) -> bool:
-        return True
 
 
 CAPTURE_ERRORS: tuple[type[Exception], ...] = (

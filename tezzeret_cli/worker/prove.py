@@ -52,7 +52,7 @@ def _prove(request: ProofRequest) -> ProofResult:
     load_ms = (time.perf_counter() - started) * 1e3
     if module.tezzeret.manifest.eager_fallback:
         return ProofResult(None)
-    device = module.tezzeret.program.device
+    device = reference.prepared(str(module.tezzeret.program.device))
     cases = reference.read(Path(request.reference), device)
     return measure(module, cases, load_ms, request.repeat)
 
@@ -93,8 +93,11 @@ def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Te
     inputs = _inputs(values)
     torch.manual_seed(reference.SEED)
     args = unflatten_arguments(case.arguments, inputs)
+    device = module.tezzeret.program.device
+    reference.wait_for(device)
     started = time.perf_counter()
     outputs = tuple(leaves(module(*args)))
+    reference.wait_for(device)
     forward_ms = (time.perf_counter() - started) * 1e3
     where = f"{'train' if case.training else 'eval'}, inputs {[tuple(t.shape) for t in values.inputs]}"
     _compare_all("output", outputs, values.outputs, case.tolerance, where)
@@ -102,6 +105,7 @@ def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Te
     started = time.perf_counter()
     if loss is not None:
         loss.backward()
+    reference.wait_for(device)
     backward_ms = (time.perf_counter() - started) * 1e3
     gradients = tuple(tensor.grad if tensor.requires_grad else None for tensor in inputs)
     _compare_all("input gradient", gradients, values.input_gradients, case.tolerance, where)
@@ -153,14 +157,17 @@ def _restore(module: BundleModule, state: dict[str, Tensor]) -> None:
 def _steady(module: BundleModule, case: Case, values: Values, *, repeat: int) -> list[float]:
     """Milliseconds of ``repeat`` training steps after the first ones."""
     module.train(case.training)
+    device = module.tezzeret.program.device
     samples = []
     for _ in range(repeat):
         inputs = _inputs(values)
         args = unflatten_arguments(case.arguments, inputs)
+        reference.wait_for(device)
         started = time.perf_counter()
         loss = _loss(tuple(leaves(module(*args))), values)
         if loss is not None:
             loss.backward()
+        reference.wait_for(device)
         samples.append((time.perf_counter() - started) * 1e3)
     return samples
 

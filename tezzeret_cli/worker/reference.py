@@ -22,6 +22,25 @@ SEED = 20_230
 """Random modules are compared under this seed, set right before each call."""
 
 
+def prepared(name: str) -> torch.device:
+    """The device of that name, ready for values to be compared.
+
+    A GPU, with its index, multiplies float32 as such: it would otherwise let convolutions round to 10 bits,
+    each algorithm in its own way. What is compiled leaves that choice to the consumer.
+    """
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when what was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class Case(msgspec.Struct, frozen=True):
     """One step. Strides restore layouts that the file does not keep."""
 

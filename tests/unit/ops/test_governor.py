@@ -211,7 +211,7 @@ def test_memory_pressure_holds_until_it_is_really_gone():
 
 
 def test_a_gpu_counts_when_others_keep_it_busy_for_minutes():
-    busy = Gpu(0, "card", 90.0, 1, 2, (4711,))
+    busy = Gpu(0, "card", "9.0", 90.0, 1, 2, (4711,))
     mine = msgspec.structs.replace(busy, others=())
     pressure = Pressure()
     assert pressure.reasons(memory(10), (busy,), 0.0) == ()

@@ -1,0 +1,202 @@
+"""Every use of inductor's private modules: a graph becomes C++, and that a library.
+
+What is relied on: ``compile_fx_inner`` in AOT mode writes C++ for each graph and hands it to
+``AotCodeCompiler``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._inductor.config
+from torch._guards import TracingContext
+from torch._inductor import codecache, cpp_builder, cpu_vec_isa
+from torch._inductor.codecache import AotCodeCompiler
+from torch._inductor.codegen import cpp_wrapper_cpu
+from torch._inductor.compile_fx import compile_fx_inner
+from torch._inductor.virtualized import V
+from torch.fx import GraphModule
+
+from tezzeret_cli.worker.private import several_threads, shape_config
+from tezzeret_cli.worker.toolchain import Code, Flags, with_own_container
+
+
+def compile_library(
+    graph: GraphModule,
+    fake_inputs: Sequence[Any],
+    *,
+    context: TracingContext | None,
+    backward: bool,
+    inference: bool,
+    device: torch.device,
+    patch: dict[str, Any],
+    output: Path,
+    levels: tuple[str, str],
+    build: Callable[[Code, Flags], Path | None],
+) -> list[Path]:
+    """Compile one graph of tensors into a library below ``output``; every file the compiler left.
+
+    ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
+    the wrapper and for kernels. ``build`` makes the library of a graph that is C++ for
+    the CPU and nothing else; where it answers ``None``, and for all others, inductor's own builder does.
+    Raises inductor's errors and those of ``build``.
+    """
+    settings = {
+        "cpp_wrapper": True,
+        "fx_graph_cache": False,
+        "fallback_random": True,
+        "compile_threads": 1,
+        "aot_inductor.package": True,
+        "aot_inductor.output_path": str(output),
+        **patch,
+    }
+    if device.type == "cuda":
+        settings |= _CUDA
+    tracing = torch._guards.tracing(context) if context else contextlib.nullcontext()
+    oblivious = shape_config.patch(backed_size_oblivious=True)
+    threads = several_threads()
+    with (
+        torch._inductor.config.patch(settings),
+        V.set_aot_compilation(True),
+        tracing,
+        oblivious,
+        threads,
+        _libraries_built_by(build, levels),
+    ):
+        compiled: Any = compile_fx_inner(
+            graph,
+            list(fake_inputs),
+            aot_mode=True,
+            cpp_wrapper=True,
+            is_inference=inference,
+            is_backward=backward,
+            static_input_idxs=(),
+        )
+    return [Path(file) for file in compiled.filename if isinstance(file, str)]
+
+
+_CUDA = {
+    "triton.autotune_at_compile_time": True,
+    "triton.autotune_cublasLt": False,
+    "triton.cudagraphs": False,
+    "triton.store_cubin": True,
+}
+"""What inductor's own entry sets for a wrapper in C++; ours goes in behind it."""
+
+
+@contextlib.contextmanager
+def _libraries_built_by(
+    build: Callable[[Code, Flags], Path | None], levels: tuple[str, str]
+) -> Iterator[None]:
+    stock = AotCodeCompiler.compile
+
+    def compile_(
+        graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
+    ) -> Any:
+        library = None
+        beside = serialized_extern_kernel_nodes or rest["additional_files"]
+        if rest["device_type"] == "cpu" and not graph.constants and not beside:
+            wrapper = with_own_container(wrapper_code, _STOCK_INCLUDE, _stock_container())
+            if wrapper is not None:
+                library = build(Code(wrapper, kernel_code), _flags(*levels))
+        if library is not None:
+            return [str(library)]
+        return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
+
+    vars(codecache)["AotCodeCompiler"] = type("AotCodeCompiler", (), {"compile": staticmethod(compile_)})
+    try:
+        yield
+    finally:
+        vars(codecache)["AotCodeCompiler"] = AotCodeCompiler
+
+
+_STOCK_INCLUDE = "#include <torch/csrc/inductor/aoti_include/cpu.h>"
+
+
+@functools.cache
+def _stock_container() -> str:
+    """The text that inductor copies into every wrapper in AOT mode."""
+    path = Path(cpp_wrapper_cpu.__file__).parent / "aoti_runtime" / "interface.cpp"
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _flags(wrapper: str, optimisation: str) -> Flags:
+    """The compiler's arguments as inductor's configuration has them now, at these levels."""
+    half: dict[str, Any] = {
+        "vec_isa": cpu_vec_isa.pick_vec_isa(),
+        "device_type": "cpu",
+        "aot_mode": True,
+        "compile_only": True,
+    }
+    kernels = cpp_builder.CppTorchDeviceOptions(**half)
+    linked = cpp_builder.CppTorchDeviceOptions(**{**half, "compile_only": False})
+    definitions = tuple(f"-D{name.strip()}" for name in kernels.get_definitions())
+    passed = tuple(word for text in kernels.get_passthrough_args() for word in text.split())
+    return Flags(
+        compiler=kernels.get_compiler(),
+        release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
+        includes=tuple(kernels.get_include_dirs()),
+        wrapper=(f"-{wrapper}", *definitions),
+        kernels=(
+            *(f"-{optimisation if flag == 'O3' else flag}" for flag in kernels.get_cflags()),
+            *definitions,
+            *passed,
+        ),
+        kernel_header="torch/csrc/inductor/cpp_prefix.h",
+        link=(
+            *(f"-L{path}" for path in linked.get_libraries_dirs()),
+            *(f"-l{library}" for library in linked.get_libraries()),
+        ),
+    )
+
+
+def keep_output_strides(graph: GraphModule) -> None:
+    """Have inductor give every output the strides it was traced with.
+
+    It would otherwise lay out saved values as suits the forward graph, while the backward graph is
+    compiled for the traced strides.
+    """
+    (output,) = graph.graph.find_nodes(op="output")
+    output.meta["user_visible_output_idxs"] = list(range(len(output.args[0])))
+
+
+def supported_options(patch: dict[str, Any]) -> dict[str, Any]:
+    """The entries of ``patch`` that this torch release knows."""
+    known = torch._inductor.config.get_config_copy()
+    return {name: value for name, value in patch.items() if name in known}
+
+
+def use_vector_isa(name: str) -> None:
+    """Make inductor write kernels for ``name`` (``avx512``, ``avx2`` or ``neon``) in this process.
+
+    Inductor would otherwise probe every instruction set with the compiler, which takes seconds, and
+    take the widest extension the machine has rather than the level that the manifest states.
+    """
+    known: dict[str, type[cpu_vec_isa.VecISA]] = {
+        "avx512": _Avx512,
+        "avx2": _Avx2,
+        "neon": cpu_vec_isa.VecNEON,
+    }
+    chosen = [known[name]()]
+    vars(cpu_vec_isa)["valid_vec_isa_list"] = lambda: chosen
+
+
+class _Avx512(cpu_vec_isa.VecAVX512):
+    """AVX-512 without the bfloat16 extension, which the level does not have."""
+
+    __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return True
+
+
+class _Avx2(cpu_vec_isa.VecAVX2):
+    __hash__ = cpu_vec_isa.VecISA.__hash__  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return True
