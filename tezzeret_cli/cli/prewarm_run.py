@@ -21,6 +21,7 @@ from tezzeret_cli.settings import load_settings, store_of
 from tezzeret_cli.telemetry.numbers import milliseconds
 from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.worker.pool import WorkerPool
+from tezzeret_cli.worker.task import BUILDER, Template
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -80,7 +81,12 @@ def run_prewarm(flags: Flags) -> int:
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
     with stopping() as stop, observer:
         report = prewarm(
-            bundles, wish, WorkerPool((), environment), environment, _ByStore(observer, stores), stop.watch
+            bundles,
+            wish,
+            WorkerPool({BUILDER: Template((), environment)}),
+            environment,
+            _ByStore(observer, stores),
+            stop.watch,
         )
     _show(flags, report)
     if stop.exit_code:
