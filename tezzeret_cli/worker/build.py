@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
 from tezzeret_cli.model.job import BatchRange, Job
 from tezzeret_cli.model.manifest import Graph, Reason, Target, TensorGuard, Tree, Variant
-from tezzeret_cli.worker import private, private_inductor, reference
+from tezzeret_cli.worker import private_inductor, reference
 from tezzeret_cli.worker.capture import (
     Capture,
     Specialised,
@@ -33,6 +32,7 @@ from tezzeret_cli.worker.capture import (
 from tezzeret_cli.worker.elf import needed_symbols
 from tezzeret_cli.worker.library import Library
 from tezzeret_cli.worker.lower import Toolbox, lower
+from tezzeret_cli.worker.reasons import first_line, reason_for
 from tezzeret_cli.worker.shapes import batch_ladder, batches, covered, smallest, summary
 from tezzeret_cli.worker.subject import Subject, example_calls, flatten_arguments
 from tezzeret_cli.worker.toolchain import CompilerError
@@ -98,7 +98,7 @@ class _Build:
             try:
                 variants, guards = self._compile(subject, calls)
             except Exception as error:
-                reason = _reason(error)
+                reason = reason_for(error)
         if reason is None and self._request.compile:
             reference.write(self._scratch, self._cases)
         self._stage("describe")
@@ -131,7 +131,7 @@ class _Build:
         try:
             values = reference.eager_step(subject, tree, tensors, training=True, device=self._device)
         except Exception as error:
-            message = f"eager itself fails: {type(error).__name__}: {_first_line(error)}"
+            message = f"eager itself fails: {type(error).__name__}: {first_line(error)}"
             raise _Refused(Reason("eager_failed", message, deterministic=True)) from error
         found = [*values.outputs, *values.input_gradients, *values.gradients.values()]
         bad = [t for t in found if t is not None and t.is_floating_point() and not t.isfinite().all()]
@@ -219,7 +219,7 @@ class _Build:
         try:
             reference.eager_step(subject, tree, single, training=True, device=self._device)
         except Exception as error:
-            self._notes.append(f"no batch of one: eager refuses it: {_first_line(error)}")
+            self._notes.append(f"no batch of one: eager refuses it: {first_line(error)}")
             return
         made, made_guards, cases, texts = self._variants(subject, tree, single, None, len(variants))
         variants.extend(made)
@@ -392,31 +392,3 @@ def _same(left: Capture, right: Capture) -> bool:
         and left.sources == right.sources
         and left.trace.mutated == right.trace.mutated
     )
-
-
-def _reason(error: Exception) -> Reason:
-    """Why the module ships as a fallback."""
-    if isinstance(error, Unsupported):
-        return Reason(error.kind, error.message, deterministic=True)
-    if isinstance(error, private.GRAPH_BREAK_ERRORS):
-        return Reason("graph_break", _first_line(error), deterministic=True)
-    kind = "capture_failed" if isinstance(error, private.CAPTURE_ERRORS) else "compile_failed"
-    text = f"{type(error).__name__}: {_first_line(error)}"
-    if text.endswith(":"):
-        text = f"{text} {_origin(error)}"
-    return Reason(kind, text, deterministic=False)
-
-
-def _origin(error: BaseException) -> str:
-    """The error at the start of a chain of them, and where it was raised."""
-    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
-        error = error.__cause__ or error.__context__ or error
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
-    return f"{type(error).__name__}: {_first_line(error)}{where}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "…"
