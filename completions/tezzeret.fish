@@ -32,17 +32,17 @@ function __tezzeret_at
             case 'tezzeret|verify'
                 set at 'tezzeret verify'
                 set count 0
-            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--sign' 'tezzeret compile|--key' 'tezzeret compile|--identity-token' 'tezzeret compile|--trust-config' 'tezzeret compile|--oona-url'
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--sign' 'tezzeret compile|--key' 'tezzeret compile|--identity-token' 'tezzeret compile|--trust-config' 'tezzeret compile|--oona-url' 'tezzeret compile|--output-format'
                 set skip 1
-            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url' 'tezzeret resume|--identity-token'
+            case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url' 'tezzeret resume|--identity-token' 'tezzeret resume|--output-format'
                 set skip 1
             case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state' 'tezzeret gc|--oona-url'
                 set skip 1
-            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url'
+            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url' 'tezzeret prewarm|--output-format'
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
-            case 'tezzeret verify|--store' 'tezzeret verify|--key' 'tezzeret verify|--cert-identity' 'tezzeret verify|--cert-oidc-issuer' 'tezzeret verify|--trusted-root' 'tezzeret verify|--expect-id' 'tezzeret verify|--expect-version' 'tezzeret verify|--expect-digest' 'tezzeret verify|--jobs' 'tezzeret verify|-j' 'tezzeret verify|--state'
+            case 'tezzeret verify|--store' 'tezzeret verify|--key' 'tezzeret verify|--cert-identity' 'tezzeret verify|--cert-oidc-issuer' 'tezzeret verify|--trusted-root' 'tezzeret verify|--expect-id' 'tezzeret verify|--expect-version' 'tezzeret verify|--expect-digest' 'tezzeret verify|--jobs' 'tezzeret verify|-j' 'tezzeret verify|--state' 'tezzeret verify|--output-format'
                 set skip 1
             case '*|-*'
             case '*'
@@ -92,6 +92,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l dry-run -d 'Show
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l explain -d 'Say what changed for each job.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l strict -d 'Let quarantine-only blueprints count for the exit code.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l output-format -f -a '\'text\' \'json\' \'github\' \'junit\'' -r -d 'text, json, github (annotations and a step summary), or junit (XML). [default: text]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
@@ -105,6 +106,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l dry-run -d 'Show 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l accept-tail-loss -d 'Go on where the last record of a journal is unreadable, without it.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l identity-token -f -r -d 'OIDC token for keyless signing. [default: what the environment offers]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l output-format -f -a '\'text\' \'json\' \'github\' \'junit\'' -r -d 'text, json, github (annotations and a step summary), or junit (XML). [default: text]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret resume\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
@@ -132,6 +134,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l repeat -f -r -d 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l max-regression -f -r -d 'Fail for a bundle that is slower than its record by more, such as 20%.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l allow-factory -f -r -d 'Also run eager code of factories that match, to compare with; repeatable. [default: the built-in ones]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l output-format -f -a '\'text\' \'json\' \'github\' \'junit\'' -r -d 'text, json, github (annotations and a step summary), or junit (XML). [default: text]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'
@@ -158,6 +161,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l expect-digest -f 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l load -d 'Also load each bundle in a fresh process, and compare with eager.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l jobs -s j -f -r -d 'Processes at once. [default: cores]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l output-format -f -a '\'text\' \'json\' \'github\' \'junit\'' -r -d 'text, json, github (annotations and a step summary), or junit (XML). [default: text]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l quiet -s q -d 'Only errors.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l verbose -s v -d 'Say more; -vv also tracebacks.'

@@ -26,6 +26,8 @@ LARGEST = 1 << 62
 PASSPHRASE_VARIABLE = "TEZZERET_KEY_PASSPHRASE"
 CI_VARIABLE = "CI"
 """Set where nobody looks after what is left in a home folder; by convention of the services themselves."""
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""The file that GitHub Actions shows as a step's summary."""
 
 LEAST_MEMORY = 1 << 30
 """Bytes: importing torch and compiling the smallest graph take several hundred MiB."""

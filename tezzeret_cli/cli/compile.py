@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, OutputFormat, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -163,6 +163,7 @@ def compile_command(
         bool, typer.Option("--strict", help="Let quarantine-only blueprints count for the exit code.")
     ] = False,
     oona_url: OonaUrl = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -174,6 +175,7 @@ def compile_command(
     130 or 143 interrupted.
     """
     from tezzeret_cli.cli.compile_run import Flags, run
+    from tezzeret_cli.cli.output import read_format
 
     flags = Flags(
         paths=tuple(paths or ()),
@@ -207,7 +209,7 @@ def compile_command(
         dry_run=dry_run,
         explain=explain,
         strict=strict,
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

@@ -18,6 +18,7 @@ from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer, signing_options
@@ -42,6 +43,7 @@ from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import open_store, read_identity
 from tezzeret_cli.strategies import AUTO, configured
 from tezzeret_cli.strategies.choose import choose
+from tezzeret_cli.telemetry.outcomes import run_suite
 from tezzeret_cli.worker.pool import WorkerPool
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -64,7 +66,7 @@ class Flags(msgspec.Struct, frozen=True):
     dry_run: bool
     explain: bool
     strict: bool
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -74,7 +76,7 @@ def run(flags: Flags) -> int:
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
-    observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
     planned = _jobs(flags, settings, observer)
     facts = host_facts(environment, settings.isa, capabilities(planned))
     jobs = [with_key(job, facts) for job in planned]
@@ -109,10 +111,9 @@ def run(flags: Flags) -> int:
             report = plan_only(plan, root, observer, explained=flags.explain)
         else:
             report = _compile(flags, settings, plan, environment, observer, stop, resumed)
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-        sys.stdout.flush()
-    return stop.exit_code or worst([*resumed, (report, flags.strict)])
+    all_of_them = [*resumed, (report, flags.strict)]
+    write_report(flags.form, report, [run_suite(done, strict=strict) for done, strict in all_of_them])
+    return stop.exit_code or worst(all_of_them)
 
 
 def _compile(

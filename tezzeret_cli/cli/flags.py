@@ -27,6 +27,23 @@ IdentityToken = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")]
+
+
+def _formats() -> list[str]:
+    from tezzeret_cli.cli.output import Format
+
+    return list(Format)
+
+
+OutputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--output-format",
+        metavar="FORMAT",
+        help="text, json, github (annotations and a step summary), or junit (XML). [default: text]",
+        autocompletion=_formats,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Verbose = Annotated[
     int,

@@ -66,8 +66,8 @@ def with_telemetry(observer: Observer, root: Path, settings: Settings) -> Observ
     return Fanout(observer, spool, Oona(root, bus, warn))
 
 
-def make_observer(*, json: bool, quiet: bool, verbosity: int) -> ShownObserver:
-    """Progress goes to stderr; the table goes to stdout unless the JSON report does."""
+def make_observer(*, table: bool, quiet: bool, verbosity: int) -> ShownObserver:
+    """Progress goes to stderr, and ``table`` says whether one goes to stdout."""
     if quiet:
         from tezzeret_cli.telemetry.plain import SilentObserver
 
@@ -75,7 +75,7 @@ def make_observer(*, json: bool, quiet: bool, verbosity: int) -> ShownObserver:
     if sys.stderr.isatty():
         from tezzeret_cli.telemetry.console import ConsoleObserver
 
-        return ConsoleObserver(table=not json, verbosity=verbosity)
+        return ConsoleObserver(table=table, verbosity=verbosity)
     from tezzeret_cli.telemetry.plain import PlainObserver
 
-    return PlainObserver(sys.stderr, table=None if json else sys.stdout, verbosity=verbosity)
+    return PlainObserver(sys.stderr, table=sys.stdout if table else None, verbosity=verbosity)

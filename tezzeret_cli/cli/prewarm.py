@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OonaUrl, OutputFormat, Quiet, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -62,6 +62,7 @@ def prewarm_command(
         ),
     ] = None,
     oona_url: OonaUrl = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -75,6 +76,7 @@ def prewarm_command(
     Exit codes: 0 all done, 1 a bundle failed or regressed, 2 bad input or a store that cannot be written,
     130 or 143 interrupted.
     """
+    from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.prewarm_run import Flags, run_prewarm
 
     flags = Flags(
@@ -84,7 +86,7 @@ def prewarm_command(
         jobs=jobs,
         max_regression=max_regression,
         allowed=tuple(allow_factory or ()),
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

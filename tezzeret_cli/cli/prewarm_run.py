@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer
@@ -19,6 +20,7 @@ from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
 from tezzeret_cli.settings import load_settings, store_of
 from tezzeret_cli.telemetry.numbers import milliseconds
+from tezzeret_cli.telemetry.outcomes import prewarm_suite
 from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.worker.pool import WorkerPool
 
@@ -49,7 +51,7 @@ class Flags(msgspec.Struct, frozen=True):
     jobs: int
     max_regression: str | None
     allowed: tuple[str, ...]
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -74,7 +76,7 @@ def run_prewarm(flags: Flags) -> int:
         allowed=(BUILTIN, *flags.allowed),
     )
     bundles = places([Path(path) for path in flags.paths or (store_of(settings),)])
-    observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
     environment = dict(os.environ)
     roots = {place.root for place in bundles if place.root is not None}
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
@@ -111,9 +113,8 @@ def _share(text: str | None) -> float | None:
 
 
 def _show(flags: Flags, report: PrewarmReport) -> None:
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-    elif not flags.quiet:
+    write_report(flags.form, report, [prewarm_suite(report)])
+    if flags.form is Format.TEXT and not flags.quiet:
         rows = [row for bundle in report.bundles for row in _rows(bundle)]
         if sys.stdout.isatty():
             _table(rows)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OutputFormat, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -55,6 +55,7 @@ def verify_command(
         int | None, typer.Option("--jobs", "-j", metavar="N", help="Processes at once. [default: cores]")
     ] = None,
     state: State = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -65,6 +66,7 @@ def verify_command(
     issuer. Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one
     that was published.
     """
+    from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.verify_run import Flags, run_verify
 
     flags = Flags(
@@ -78,7 +80,7 @@ def verify_command(
         expect_version=expect_version,
         expect_digest=expect_digest,
         load=load,
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

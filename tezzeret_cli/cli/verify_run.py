@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
 from tezzeret_cli.ops.rehearsal import rehearse_all
@@ -18,6 +19,7 @@ from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, v
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import read_identity
+from tezzeret_cli.telemetry.outcomes import verify_suite
 from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.trust.policy import Policy, TrustedIdentity, TrustedKeys
 from tezzeret_cli.trust.trusted import trusted_keys
@@ -41,7 +43,7 @@ class Flags(msgspec.Struct, frozen=True):
     expect_version: str | None
     expect_digest: str | None
     load: bool
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -140,9 +142,8 @@ class _Progress:
 
 
 def _show(flags: Flags, report: VerifyReport) -> None:
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-    elif not flags.quiet:
+    write_report(flags.form, report, [verify_suite(report)])
+    if flags.form is Format.TEXT and not flags.quiet:
         rows = [HEADINGS, *(_row(check) for check in report.bundles)]
         sys.stdout.write(_table(rows) if sys.stdout.isatty() else _tabs(rows))
     sys.stdout.flush()
