@@ -32,7 +32,7 @@ function __tezzeret_at
             case 'tezzeret|verify'
                 set at 'tezzeret verify'
                 set count 0
-            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--sign' 'tezzeret compile|--key' 'tezzeret compile|--identity-token' 'tezzeret compile|--trust-config' 'tezzeret compile|--oona-url' 'tezzeret compile|--output-format'
+            case 'tezzeret compile|--store' 'tezzeret compile|--strategy' 'tezzeret compile|--approve' 'tezzeret compile|--approvals' 'tezzeret compile|--select' 'tezzeret compile|--tier' 'tezzeret compile|--stage' 'tezzeret compile|--shard' 'tezzeret compile|--param' 'tezzeret compile|--profile' 'tezzeret compile|--device' 'tezzeret compile|--isa' 'tezzeret compile|--jobs' 'tezzeret compile|-j' 'tezzeret compile|--timeout' 'tezzeret compile|--memory' 'tezzeret compile|--cache' 'tezzeret compile|--state' 'tezzeret compile|--sign' 'tezzeret compile|--key' 'tezzeret compile|--identity-token' 'tezzeret compile|--trust-config' 'tezzeret compile|--oona-url' 'tezzeret compile|--output-format'
                 set skip 1
             case 'tezzeret resume|--store' 'tezzeret resume|--state' 'tezzeret resume|--run' 'tezzeret resume|--abandon' 'tezzeret resume|--oona-url' 'tezzeret resume|--identity-token' 'tezzeret resume|--output-format'
                 set skip 1
@@ -73,6 +73,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l approvals -F -r 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l select -f -r -d 'Only blueprints whose id or name matches; repeatable.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l tier -f -a '\'unspecified\' \'safe\' \'experimental\' \'high-risk\'' -r -d 'Only blueprints of this tier.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l stage -f -r -d 'Only blueprints of this stage.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l shard -f -r -d 'Only the Nth of M parts of the jobs, such as 2/8, for CI matrices.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l param -f -r -d 'Value of a parameter, for all that have it or for one (BP023.layers=2); repeatable.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l profile -F -r -d 'Compile profile (TOML): shapes, factories and more.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret compile\'' -l device -f -a '\'cpu\' \'cuda\'' -r -d 'cpu, cuda or cuda:N. [default: cpu]'

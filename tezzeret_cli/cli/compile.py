@@ -13,6 +13,7 @@ Examples:
   tezzeret compile --store ./store
   tezzeret compile --store ./store --select 'BP02*' -j 2
   tezzeret compile my_descriptors/ --store ./store --profile profile.toml
+  tezzeret compile --store ./store --shard 2/8
   tezzeret compile --store ./store --dry-run --explain
 
 \b
@@ -95,6 +96,12 @@ def compile_command(
         typer.Option(metavar="TIER", help="Only blueprints of this tier.", autocompletion=_tiers),
     ] = None,
     stage: Annotated[int | None, typer.Option(metavar="N", help="Only blueprints of this stage.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/M", help="Only the Nth of M parts of the jobs, such as 2/8, for CI matrices."
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -202,6 +209,7 @@ def compile_command(
         select=tuple(select or ()),
         tier=tier,
         stage=stage,
+        shard=shard,
         parameters=tuple(param or ()),
         approve=tuple(approve or ()),
         force=force,

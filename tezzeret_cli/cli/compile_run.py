@@ -22,6 +22,7 @@ from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer, signing_options
+from tezzeret_cli.cli.values import parse_shard
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
 from tezzeret_cli.host.gpu import capabilities
 from tezzeret_cli.host.memory import read_memory
@@ -35,7 +36,7 @@ from tezzeret_cli.model.run import CompileOptions, RunPlan
 from tezzeret_cli.ops.compile import compile_blueprints, plan_only
 from tezzeret_cli.ops.execute import Forge
 from tezzeret_cli.ops.unfinished import tidy
-from tezzeret_cli.plan import Wishes, make_plan
+from tezzeret_cli.plan import Wishes, in_shard, make_plan
 from tezzeret_cli.profile import Profile, read_profile, unused_rules
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
@@ -59,6 +60,7 @@ class Flags(msgspec.Struct, frozen=True):
     select: tuple[str, ...]
     tier: str | None
     stage: int | None
+    shard: str | None
     parameters: tuple[str, ...]
     approve: tuple[str, ...]
     force: bool
@@ -76,8 +78,11 @@ def run(flags: Flags) -> int:
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
+    shard = parse_shard(flags.shard, "--shard") if flags.shard is not None else None
     observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
     planned = _jobs(flags, settings, observer)
+    if shard is not None:
+        planned = in_shard(planned, shard)
     facts = host_facts(environment, settings.isa, capabilities(planned))
     jobs = [with_key(job, facts) for job in planned]
     identity = read_identity(root)
@@ -104,6 +109,7 @@ def run(flags: Flags) -> int:
         strict=flags.strict,
         created=time.time(),
         skipped=_skipped(jobs, flags, settings),
+        shard=shard,
     )
     resumed: list[tuple[Report, bool]] = []
     with stopping() as stop, observer:

@@ -226,7 +226,8 @@ def _list(flags: Flags, found: Sequence[RunSummary]) -> None:
         _print({"schema": LIST_SCHEMA, "runs": found})
         return
     for item in found:
-        what = item.problem or f"{item.done} of {item.jobs} done"
+        part = f", shard {item.shard}" if item.shard else ""
+        what = item.problem or f"{item.done} of {item.jobs} done{part}"
         print(f"{item.run}\t{item.life.value}\t{item.command}\t{item.created}\t{what}")
     if not found:
         _say(flags, "no unfinished runs")

@@ -1,4 +1,4 @@
-"""Values of flags that several subcommands read: lengths of time, moments, sizes."""
+"""Values of flags that are more than a word: lengths of time, moments, shards."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import datetime
 import re
 
 from tezzeret_cli.errors import InputError
+from tezzeret_cli.model.run import Shard
+from tezzeret_cli.settings import LARGEST
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w|)", re.IGNORECASE)
+_SHARD = re.compile(r"([0-9]+)/([0-9]+)")
 
 
 def parse_duration(text: str, flag: str) -> float:
@@ -33,3 +36,12 @@ def parse_since(text: str, flag: str, now: float) -> float:
         raise InputError(
             f"{flag} {text}: neither a length of time nor a date", advice="write it like 7d or 2026-01-31"
         ) from None
+
+
+def parse_shard(text: str, flag: str) -> Shard:
+    """The shard that ``2/8`` names. Raises ``InputError``."""
+    match = _SHARD.fullmatch(text.strip())
+    shard = Shard(int(match[1]), int(match[2])) if match and len(text) < 40 else None
+    if shard is None or not 1 <= shard.number <= shard.of <= LARGEST:
+        raise InputError(f"{flag} {text}: not a shard", advice="write it like 2/8, from 1/8 to 8/8")
+    return shard

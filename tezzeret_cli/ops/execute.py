@@ -205,6 +205,7 @@ def make_report(
         interrupted=stopped,
         run=run,
         recovered=tuple(recovered),
+        shard=str(plan.shard) if plan.shard else None,
     )
 
 

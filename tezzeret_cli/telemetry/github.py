@@ -58,7 +58,8 @@ def _property(text: str) -> str:
 def _table(suite: Suite) -> Iterator[str]:
     counts = Counter(outcome.status for outcome in suite.outcomes)
     said = ", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to do"
-    yield f"### tezzeret {_cell(suite.command)}: {_cell(said)}\n\n"
+    part = f" (shard {suite.facts['shard']})" if "shard" in suite.facts else ""
+    yield f"### tezzeret {_cell(suite.command + part)}: {_cell(said)}\n\n"
     said_too = (*suite.notes, *suite.warnings)
     yield from (f"- {_cell(note)}\n" for note in said_too)
     if said_too:

@@ -46,7 +46,7 @@ class Suite(msgspec.Struct, frozen=True):
 
 def run_suite(report: Report, *, strict: bool = False) -> Suite:
     """A run of ``compile`` or ``resume``. With ``strict`` a fallback has failed."""
-    facts = {"run": report.run} if report.run else {}
+    facts = {name: value for name, value in (("run", report.run), ("shard", report.shard)) if value}
     outcomes = tuple(_job(job, strict) for job in report.jobs)
     return Suite(report.command, outcomes, facts, report.recovered)
 
