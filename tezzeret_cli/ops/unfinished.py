@@ -29,7 +29,7 @@ class Life(enum.StrEnum):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """One run that is not among the done. ``left`` are the ids of the blueprints still to do, ``shard`` such as
+    """One run that is not among the done. ``left`` are the ids of the blueprints to do, ``shard`` is such as
     ``2/8``; ``created`` is in ISO 8601; ``problem`` says in one line what is wrong with its journal."""
 
     run: str
