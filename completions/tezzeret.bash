@@ -97,6 +97,7 @@ _tezzeret() {
             'tezzeret verify|--expect-digest') option=$word ;;
             'tezzeret verify|--jobs' | 'tezzeret verify|-j') option=$word ;;
             'tezzeret verify|--state') option=$word ;;
+            'tezzeret verify|--oona-url') option=$word ;;
             'tezzeret verify|--output-format') option=$word ;;
             '--|'*) ((count += 1)) ;;
             *'|--') rest=-- ;;
@@ -148,7 +149,7 @@ _tezzeret() {
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
-            'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --output-format --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
         esac
     else
         case "$at|$count" in

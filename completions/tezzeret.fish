@@ -42,7 +42,7 @@ function __tezzeret_at
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
-            case 'tezzeret verify|--store' 'tezzeret verify|--key' 'tezzeret verify|--cert-identity' 'tezzeret verify|--cert-oidc-issuer' 'tezzeret verify|--trusted-root' 'tezzeret verify|--expect-id' 'tezzeret verify|--expect-version' 'tezzeret verify|--expect-digest' 'tezzeret verify|--jobs' 'tezzeret verify|-j' 'tezzeret verify|--state' 'tezzeret verify|--output-format'
+            case 'tezzeret verify|--store' 'tezzeret verify|--key' 'tezzeret verify|--cert-identity' 'tezzeret verify|--cert-oidc-issuer' 'tezzeret verify|--trusted-root' 'tezzeret verify|--expect-id' 'tezzeret verify|--expect-version' 'tezzeret verify|--expect-digest' 'tezzeret verify|--jobs' 'tezzeret verify|-j' 'tezzeret verify|--state' 'tezzeret verify|--oona-url' 'tezzeret verify|--output-format'
                 set skip 1
             case '*|-*'
             case '*'
@@ -162,6 +162,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l expect-digest -f 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l load -d 'Also load each bundle in a fresh process, and compare with eager.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l jobs -s j -f -r -d 'Processes at once. [default: cores]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l output-format -f -a '\'text\' \'json\' \'github\' \'junit\'' -r -d 'text, json, github (annotations and a step summary), or junit (XML). [default: text]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l json -d 'Print one JSON report on stdout.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret verify\'' -l quiet -s q -d 'Only errors.'

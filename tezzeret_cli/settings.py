@@ -76,6 +76,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: Annotated[
         int, Meta(description="Bytes of telemetry that a store keeps, such as 64MiB; 0: none.")
     ] = 64 << 20
+    telemetry_interval_s: Annotated[
+        float, Meta(description="Seconds between aggregates of a run in its telemetry.")
+    ] = 10.0
     oona_url: Annotated[
         str | None, Meta(description="Redis of the Oona bus, such as redis://host:6379/0; by default none.")
     ] = None
@@ -84,6 +87,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     oona_ready: Annotated[str, Meta(description="Stream of published bundles.")] = "oona.kernels.ready"
     oona_emergency: Annotated[str, Meta(description="Stream of telemetry of level error or worse.")] = (
         "oona.emergency"
+    )
+    oona_errors: Annotated[str, Meta(description="Stream of kernels that are not to be had.")] = (
+        "oona.kernels.errors"
     )
     run_ttl_s: Annotated[float, Meta(description="Seconds after which a run that died is abandoned.")] = (
         7 * 86400.0

@@ -14,18 +14,20 @@ import time
 
 import pytest
 
-from tests.support.forging import Simulator, forge, job, plan
+from tests.support.forging import Simulator, built, forge, job, plan, proved
 from tests.support.stores import DAY, put
 from tests.unit.ops.test_stats import mixed
 from tests.unit.telemetry.test_spool import lines
 from tezzeret_cli.cli.observers import Fanout
 from tezzeret_cli.leyline import leyline_pb2 as pb
 from tezzeret_cli.model.events import BundlePrewarmed, GarbageCollected
+from tezzeret_cli.model.health import BreakerRule
 from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.store.layout import open_store
 from tezzeret_cli.telemetry import oona
 from tezzeret_cli.telemetry.oona import Bus, BusError, Oona, Publisher
 from tezzeret_cli.telemetry.spool import Spool
+from tezzeret_cli.worker.task import OutOfMemory
 
 redis = pytest.importorskip("redis", reason="the package redis is not installed")
 SERVER = shutil.which("redis-server")
@@ -36,6 +38,7 @@ MESSAGES = {
     pb.BUS_MESSAGE_TYPE_TELEMETRY: pb.TelemetryPacket,
     pb.BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE: pb.KernelCatalogUpdate,
     pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: pb.KernelArtifactReady,
+    pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR: pb.KernelArtifactError,
 }
 
 
@@ -127,6 +130,49 @@ def test_packets_catalogue_updates_and_emergencies(compiled, server, store, warn
     (urgent,) = server.read("oona.emergency")
     assert urgent[1].level == pb.TELEMETRY_LEVEL_ERROR
     assert warned == []
+
+
+def test_spans_and_health_of_a_run(compiled, server, store):
+    report = compiled(server.url, "BP001", "BP003")
+    packets = [message for _, message, _ in server.read("oona.telemetry")]
+    spans = {span.span_id: span for packet in packets for span in packet.spans}
+    (run,) = [span for span in spans.values() if span.name == "tezzeret.run"]
+    assert run.attributes["run"] == report.run
+    jobs = [span for span in spans.values() if span.parent_span_id == run.span_id]
+    assert sorted((span.name, span.attributes["status"]) for span in jobs) == [
+        ("tezzeret.job", "compiled"),
+        ("tezzeret.job", "failed"),
+    ]
+    for span in jobs:
+        began, ended = span.start_time.ToDatetime(), span.end_time.ToDatetime()
+        assert run.start_time.ToDatetime() <= began <= ended <= run.end_time.ToDatetime()
+    health = packets[-1].system_health
+    assert (health.status, health.summary) == (pb.HEALTH_STATUS_HEALTHY, "2 of 2 jobs done")
+    assert dict(health.indicators).items() >= {"compiled": "1", "failed": "1", "running": "0"}.items()
+
+
+def test_a_job_without_a_bundle_is_an_error_of_its_kernel(compiled, server):
+    report = compiled(server.url, "BP001", "BP002", "BP003")
+    ((envelope, error, _),) = server.read("oona.kernels.errors")
+    assert envelope.message_type == pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR
+    assert (error.request_id, error.blueprint_id) == ("", "BP003")
+    assert error.reason == report.jobs[2].reason
+
+
+def test_a_breaker_that_opens_is_told_in_a_run(server, store, warned):
+    root = open_store(store).root
+    observer = Fanout(Spool(root, 1 << 24, warned.append), Oona(root, Bus(server.url), warned.append))
+    wanted = plan(store, [job("BP001"), job("BP002")], breakers=(BreakerRule("memory", 2, 30.0),), workers=1)
+
+    def script(step, request):
+        ending = {"build": OutOfMemory(2, 1), "prove": proved()}.get(step) or built(request)
+        return ending, "compile"
+
+    compile_blueprints(wanted, forge(store, Simulator(script), observer))
+    packets = [message for _, message, _ in server.read("oona.telemetry")]
+    (opened,) = [e for p in packets for e in p.events if e.description == "tezzeret.breaker_open"]
+    assert (dict(opened.attributes), opened.level) == ({"breaker": "memory"}, pb.TELEMETRY_LEVEL_WARNING)
+    assert packets[-1].system_health.status == pb.HEALTH_STATUS_UNHEALTHY
 
 
 def test_messages_are_signed_where_there_is_a_secret(compiled, server):
@@ -261,3 +307,40 @@ def test_a_url_that_can_never_work_is_refused(tezzeret, store, url):
     assert done.stderr.startswith("tezzeret: error: oona_url")
     assert len(done.stderr.splitlines()) == 1
     assert len(list(store.glob("bundles/*/*"))) == 1
+
+
+def test_verify_tells_of_what_failed(tezzeret, server, store):
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
+    put(open_store(store), "BP002", "1.0.0+a", published=time.time())
+    done = tezzeret.run("verify", str(store), "--oona-url", server.url)
+    assert (done.returncode, "Oona" in done.stderr) == (4, False)
+    ((_, packet, _),) = server.read("oona.telemetry")
+    assert [event.description for event in packet.events] == ["tezzeret.verify_failed"] * 2
+    assert {event.attributes["bundle"] for event in packet.events} == {
+        "bundles/BP001/1.0.0+a",
+        "bundles/BP002/1.0.0+a",
+    }
+    assert [urgent.packet_id for _, urgent, _ in server.read("oona.emergency")] == [packet.packet_id]
+    errors = server.read("oona.kernels.errors")
+    assert [error.blueprint_id for _, error, _ in errors] == ["BP001", "BP002"]
+    assert len({envelope.attributes["id"] for envelope, _, _ in errors}) == 2
+    (one,) = store.glob("bundles/BP001/*")
+    assert tezzeret.run("verify", str(one), "--oona-url", server.url).returncode == 4
+    assert len(server.read("oona.kernels.errors")) == 3
+
+
+def test_a_compile_says_how_it_stands_while_it_goes_on(tezzeret, server, store, tmp_path):
+    """Without a compiler: it takes seconds, and its bundle is a fallback."""
+    for tool in ("env", "sh"):
+        (tmp_path / tool).symlink_to(f"/bin/{tool}" if tool == "sh" else "/usr/bin/env")
+    done = tezzeret.run(
+        *("compile", "--store", str(store), "--select", "BP002", "--oona-url", server.url),
+        env={"PATH": str(tmp_path), "TEZZERET_TELEMETRY_INTERVAL_S": "0.5"},
+    )
+    assert done.returncode == 3, done.stderr
+    packets = [message for _, message, _ in server.read("oona.telemetry")]
+    stands = [packet.system_health.summary for packet in packets if packet.HasField("system_health")]
+    assert stands[0] == "0 of 1 jobs done"
+    assert stands[-1] == "1 of 1 jobs done"
+    stages = [s.attributes["stage"] for p in packets for s in p.spans if s.name == "tezzeret.stage"]
+    assert "capture" in stages

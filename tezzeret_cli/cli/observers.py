@@ -50,7 +50,7 @@ def with_telemetry(observer: Observer, root: Path, settings: Settings) -> Observ
     def warn(text: str) -> None:
         observer.on_event(Notice("warning", text))
 
-    spool = Spool(root, settings.telemetry, warn)
+    spool = Spool(root, settings.telemetry, warn, settings.telemetry_interval_s)
     if not settings.oona_url:
         return Fanout(observer, spool)
     from tezzeret_cli.telemetry.messages import Streams
@@ -60,7 +60,7 @@ def with_telemetry(observer: Observer, root: Path, settings: Settings) -> Observ
         settings.oona_url,
         settings.oona_interval_s,
         leyline_secret(os.environ),
-        Streams(settings.oona_telemetry, settings.oona_ready, settings.oona_emergency),
+        Streams(settings.oona_telemetry, settings.oona_ready, settings.oona_emergency, settings.oona_errors),
     )
     check(bus)
     return Fanout(observer, spool, Oona(root, bus, warn))

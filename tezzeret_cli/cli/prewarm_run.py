@@ -15,7 +15,7 @@ from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
-from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer
+from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer, VerificationFailed
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
 from tezzeret_cli.settings import load_settings, store_of
@@ -98,7 +98,7 @@ class _ByStore:
         self._stores = stores
 
     def on_event(self, event: Event) -> None:
-        store = event.store if isinstance(event, BundlePrewarmed) else ""
+        store = event.store if isinstance(event, BundlePrewarmed | VerificationFailed) else ""
         self._stores.get(store, self._observer).on_event(event)
 
 

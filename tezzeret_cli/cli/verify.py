@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OutputFormat, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import Json, OonaUrl, OutputFormat, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -55,6 +55,7 @@ def verify_command(
         int | None, typer.Option("--jobs", "-j", metavar="N", help="Processes at once. [default: cores]")
     ] = None,
     state: State = None,
+    oona_url: OonaUrl = None,
     output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -63,7 +64,9 @@ def verify_command(
     """Verify bundles, or whole stores, without the network: who signed them, and every byte.
 
     Whom to believe is yours to say: the keys in trusted-keys.d, those given by --key, or an identity with its
-    issuer. Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one
+    issuer. What fails is put into the store's telemetry, too.
+
+    Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one
     that was published.
     """
     from tezzeret_cli.cli.output import read_format
@@ -71,7 +74,7 @@ def verify_command(
 
     flags = Flags(
         paths=tuple(paths or ()),
-        settings={"store": store, "state": state, "jobs": jobs},
+        settings={"store": store, "state": state, "jobs": jobs, "oona_url": oona_url},
         keys=tuple(key or ()),
         identity=cert_identity,
         issuer=cert_oidc_issuer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -11,14 +12,16 @@ from typing import Any
 
 import msgspec
 
+from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
-from tezzeret_cli.errors import InputError
+from tezzeret_cli.errors import InputError, StoreError
+from tezzeret_cli.model.events import VerificationFailed
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
 from tezzeret_cli.ops.rehearsal import rehearse_all
 from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
-from tezzeret_cli.store.layout import read_identity
+from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.telemetry.outcomes import verify_suite
 from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.trust.policy import Policy, TrustedIdentity, TrustedKeys
@@ -68,6 +71,7 @@ def run_verify(flags: Flags) -> int:
         checks = rehearse_all(
             checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers
         )
+    _tell(checks, stores, flags, settings)
     report = make_verify_report(checks, notes)
     _show(flags, report)
     return verify_exit_code(report)
@@ -118,6 +122,28 @@ def _rollbacks(store: Path, settings: Settings) -> tuple[list[BundleCheck], list
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
     known, unreadable = runs.published()
     return rollbacks(store, known), unreadable
+
+
+def _tell(checks: Sequence[BundleCheck], stores: Sequence[Path], flags: Flags, settings: Settings) -> None:
+    """Put what failed into the telemetry of its store."""
+    failed: dict[Path, list[BundleCheck]] = {}
+    for check in checks:
+        if not check.ok and (root := _home(Path(check.bundle), stores)) is not None:
+            inside = Path(os.path.relpath(check.bundle, root)).as_posix()
+            failed.setdefault(root, []).append(msgspec.structs.replace(check, bundle=inside))
+    observer = make_observer(table=False, quiet=flags.quiet, verbosity=flags.verbosity)
+    for root, found in failed.items():
+        with_telemetry(observer, root, settings).on_event(VerificationFailed(str(root), tuple(found)))
+
+
+def _home(bundle: Path, stores: Sequence[Path]) -> Path | None:
+    """The store of a bundle; ``None`` where there is none that this program can write to."""
+    for store in stores:
+        if store in bundle.parents:
+            return store if read_identity(store) is not None else None
+    with contextlib.suppress(StoreError):
+        return store_of_bundle(bundle)
+    return None
 
 
 class _Progress:

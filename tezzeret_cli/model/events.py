@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from tezzeret_cli.model.report import JobReport, Report
+from tezzeret_cli.model.verification import BundleCheck
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag=True):
@@ -43,6 +44,22 @@ class ModeEntered(msgspec.Struct, frozen=True, tag=True):
     reasons: tuple[str, ...]
 
 
+class BreakerMoved(msgspec.Struct, frozen=True, tag=True):
+    """A breaker is in another ``phase`` now, ``here`` by how a job of this run ended."""
+
+    breaker: str
+    phase: str
+    here: bool = False
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag=True):
+    """The run goes on; told every few seconds. ``breakers`` are the phases of all, ``conservative`` are the
+    reasons for that mode."""
+
+    breakers: dict[str, str]
+    conservative: tuple[str, ...]
+
+
 class Notice(msgspec.Struct, frozen=True, tag=True):
     """One line for the person; ``level`` is ``info``, ``warning`` or ``debug``."""
 
@@ -66,6 +83,13 @@ class BundlePrewarmed(msgspec.Struct, frozen=True, tag=True):
     p95_ms: float
 
 
+class VerificationFailed(msgspec.Struct, frozen=True, tag=True):
+    """These bundles of a store are not to be opened."""
+
+    store: str
+    checks: tuple[BundleCheck, ...]
+
+
 class GarbageCollected(msgspec.Struct, frozen=True, tag=True):
     """A collection ended. ``counts`` are of what went, by kind."""
 
@@ -79,9 +103,12 @@ Event = (
     | JobStage
     | JobFinished
     | ModeEntered
+    | BreakerMoved
+    | Heartbeat
     | Notice
     | RunFinished
     | BundlePrewarmed
+    | VerificationFailed
     | GarbageCollected
 )
 

@@ -50,11 +50,13 @@ class PrewarmRequest(msgspec.Struct, frozen=True):
 
 class PrewarmResult(msgspec.Struct, frozen=True, tag="prewarmed"):
     """``sample`` of a bundle that runs compiled code; else ``problem`` says in one line why there is none.
-    ``fallback`` bundles have nothing to warm, and those in ``quarantine`` are not loaded."""
+    ``fallback`` bundles have nothing to warm, and those in ``quarantine`` are not loaded. ``refused`` is
+    ``damaged`` or ``untrusted`` for one that could not be verified."""
 
     sample: Sample | None = None
     fallback: bool = False
     quarantine: bool = False
+    refused: str | None = None
     problem: str | None = None
 
 

@@ -19,7 +19,13 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.errors import SettingsError
-from tezzeret_cli.model.events import BundlePrewarmed, Event, GarbageCollected, RunFinished
+from tezzeret_cli.model.events import (
+    BundlePrewarmed,
+    Event,
+    GarbageCollected,
+    RunFinished,
+    VerificationFailed,
+)
 from tezzeret_cli.model.telemetry import Entry
 from tezzeret_cli.telemetry.messages import Message, Streams, messages, signature
 from tezzeret_cli.telemetry.spool import FOLDER, SUFFIX, Warn, host_name
@@ -175,7 +181,7 @@ class Oona:
         if self._thread is None:
             self._thread = threading.Thread(target=self._regularly, name="oona", daemon=True)
             self._thread.start()
-        if isinstance(event, RunFinished | GarbageCollected | BundlePrewarmed):
+        if isinstance(event, RunFinished | GarbageCollected | BundlePrewarmed | VerificationFailed):
             self._flush(FINAL_S)
 
     def _regularly(self) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.blueprints.resolve import Resolver
-from tezzeret_cli.errors import QuarantinedError, TezzeretError
+from tezzeret_cli.errors import QuarantinedError, TezzeretError, UntrustedBundleError, VerificationError
 from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, TensorGuard, Variant
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
 from tezzeret_cli.runtime import load
@@ -40,6 +40,9 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
         result = _prewarm(request)
     except QuarantinedError as error:
         result = PrewarmResult(quarantine=True, problem=error.message)
+    except VerificationError as error:
+        refused = "untrusted" if isinstance(error, UntrustedBundleError) else "damaged"
+        result = PrewarmResult(problem=str(error), refused=refused)
     except TezzeretError as error:
         result = PrewarmResult(problem=str(error))
     return msgspec.msgpack.encode(result)
