@@ -38,7 +38,7 @@ function __tezzeret_at
                 set skip 1
             case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state' 'tezzeret gc|--oona-url'
                 set skip 1
-            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url' 'tezzeret prewarm|--output-format'
+            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--key' 'tezzeret prewarm|--cert-identity' 'tezzeret prewarm|--cert-oidc-issuer' 'tezzeret prewarm|--trusted-root' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url' 'tezzeret prewarm|--output-format'
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
@@ -133,6 +133,10 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l device -f -a '\'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l jobs -s j -f -r -d 'Bundles at once; more disturb the times. [default: 1]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l repeat -f -r -d 'Timed steps of each variant. [default: 20]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l max-regression -f -r -d 'Fail for a bundle that is slower than its record by more, such as 20%.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l key -F -r -d 'Public key to trust, instead of those in trusted-keys.d; repeatable.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l cert-identity -f -r -d 'Identity that must have signed: an address or URI.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l cert-oidc-issuer -f -r -d 'Issuer that must have vouched for the identity.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l trusted-root -F -r -d 'Trusted root (JSON) of the Sigstore instance.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l allow-factory -f -r -d 'Also run eager code of factories that match, to compare with; repeatable. [default: the built-in ones]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l oona-url -f -r -d 'Send telemetry to this Redis, too. [default: nowhere]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l output-format -f -a '\'text\' \'json\' \'github\' \'junit\'' -r -d 'text, json, github (annotations and a step summary), or junit (XML). [default: text]'

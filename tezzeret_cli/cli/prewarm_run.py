@@ -17,11 +17,14 @@ from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer, VerificationFailed
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
+from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
 from tezzeret_cli.settings import load_settings, store_of
 from tezzeret_cli.telemetry.numbers import milliseconds
 from tezzeret_cli.telemetry.outcomes import prewarm_suite
 from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.trust.choice import policy_of
+from tezzeret_cli.trust.trusted import default_folder
 from tezzeret_cli.worker.pool import WorkerPool
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -50,6 +53,7 @@ class Flags(msgspec.Struct, frozen=True):
     device: str | None
     jobs: int
     max_regression: str | None
+    trust: Trust
     allowed: tuple[str, ...]
     form: Format
     quiet: bool
@@ -66,6 +70,9 @@ def run_prewarm(flags: Flags) -> int:
     if flags.jobs < 1:
         raise InputError(f"--jobs {flags.jobs}: too small", advice="give 1 or more")
     settings = load_settings(dict(os.environ), flags.settings)
+    environment = dict(os.environ)
+    trust = _absolute(flags.trust, environment)
+    policy_of(trust)  # what is wrong with it is the user's mistake, not each bundle's
     wish = Wish(
         repeat=settings.prewarm_repeat,
         jobs=flags.jobs,
@@ -74,10 +81,10 @@ def run_prewarm(flags: Flags) -> int:
         device=flags.device,
         max_regression=_share(flags.max_regression),
         allowed=(BUILTIN, *flags.allowed),
+        trust=trust,
     )
     bundles = places([Path(path) for path in flags.paths or (store_of(settings),)])
     observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
-    environment = dict(os.environ)
     roots = {place.root for place in bundles if place.root is not None}
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
     with stopping() as stop, observer:
@@ -88,6 +95,16 @@ def run_prewarm(flags: Flags) -> int:
     if stop.exit_code:
         return stop.exit_code
     return ExitCode.JOB_FAILED if report.counts["failed"] or report.counts["regressed"] else ExitCode.OK
+
+
+def _absolute(trust: Trust, environment: Mapping[str, str]) -> Trust:
+    """Whom to believe, for processes in folders of their own."""
+    return msgspec.structs.replace(
+        trust,
+        keys=tuple(map(os.path.abspath, trust.keys)),
+        trusted_root=os.path.abspath(trust.trusted_root) if trust.trusted_root else "",
+        folder=str(default_folder(environment)),
+    )
 
 
 class _ByStore:

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OonaUrl, OutputFormat, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import (
+    CertIdentity,
+    CertIssuer,
+    Json,
+    OonaUrl,
+    OutputFormat,
+    Quiet,
+    State,
+    Store,
+    TrustedRoot,
+    TrustKeys,
+    Verbose,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -23,22 +35,10 @@ def verify_command(
         typer.Argument(metavar="[PATH]...", help="Bundles and stores. Default: the store of the settings."),
     ] = None,
     store: Store = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Public key to trust, instead of those in trusted-keys.d; repeatable.",
-        ),
-    ] = None,
-    cert_identity: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Identity that must have signed: an address or URI.")
-    ] = None,
-    cert_oidc_issuer: Annotated[
-        str | None, typer.Option(metavar="URL", help="Issuer that must have vouched for the identity.")
-    ] = None,
-    trusted_root: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Trusted root (JSON) of the Sigstore instance.")
-    ] = None,
+    key: TrustKeys = None,
+    cert_identity: CertIdentity = None,
+    cert_oidc_issuer: CertIssuer = None,
+    trusted_root: TrustedRoot = None,
     expect_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Blueprint that each bundle must be of.")
     ] = None,
@@ -70,15 +70,13 @@ def verify_command(
     that was published.
     """
     from tezzeret_cli.cli.output import read_format
+    from tezzeret_cli.cli.trusting import read_trust
     from tezzeret_cli.cli.verify_run import Flags, run_verify
 
     flags = Flags(
         paths=tuple(paths or ()),
         settings={"store": store, "state": state, "jobs": jobs, "oona_url": oona_url},
-        keys=tuple(key or ()),
-        identity=cert_identity,
-        issuer=cert_oidc_issuer,
-        trusted_root=trusted_root,
+        trust=read_trust(key or (), cert_identity, cert_oidc_issuer, trusted_root),
         expect_id=expect_id,
         expect_version=expect_version,
         expect_digest=expect_digest,

@@ -16,6 +16,7 @@ from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.errors import InputError, StoreError
 from tezzeret_cli.model.events import VerificationFailed
+from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
 from tezzeret_cli.ops.rehearsal import rehearse_all
 from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
@@ -24,8 +25,7 @@ from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.telemetry.outcomes import verify_suite
 from tezzeret_cli.telemetry.text import clean
-from tezzeret_cli.trust.policy import Policy, TrustedIdentity, TrustedKeys
-from tezzeret_cli.trust.trusted import trusted_keys
+from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.trust.verify import Expected
 from tezzeret_cli.worker.pool import WorkerPool
 
@@ -38,10 +38,7 @@ class Flags(msgspec.Struct, frozen=True):
 
     paths: tuple[str, ...]
     settings: Mapping[str, Any]
-    keys: tuple[str, ...]
-    identity: str | None
-    issuer: str | None
-    trusted_root: str | None
+    trust: Trust
     expect_id: str | None
     expect_version: str | None
     expect_digest: str | None
@@ -55,7 +52,7 @@ def run_verify(flags: Flags) -> int:
     """Verify as the flags say, show the report, and return the exit code. Raises ``TezzeretError``."""
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
-    policy = _policy(flags)
+    policy = policy_of(flags.trust)
     expected = _expected(flags)
     bundles, stores = _targets(flags, settings)
     workers = settings.jobs or len(os.sched_getaffinity(0))
@@ -75,21 +72,6 @@ def run_verify(flags: Flags) -> int:
     report = make_verify_report(checks, notes)
     _show(flags, report)
     return verify_exit_code(report)
-
-
-def _policy(flags: Flags) -> Policy:
-    """Whom to believe. Raises ``InputError`` for half an identity, and for a key beside one."""
-    wanted = (flags.identity, flags.issuer, flags.trusted_root)
-    if all(value is None for value in wanted):
-        return TrustedKeys.from_files(flags.keys) if flags.keys else trusted_keys()
-    if not all(wanted):
-        raise InputError(
-            "--cert-identity, --cert-oidc-issuer and --trusted-root go together, and none may be empty",
-            advice="give all three",
-        )
-    if flags.keys:
-        raise InputError("--key and --cert-identity exclude each other", advice="verify twice")
-    return TrustedIdentity(flags.identity or "", flags.issuer or "", flags.trusted_root or "")
 
 
 def _expected(flags: Flags) -> Expected:

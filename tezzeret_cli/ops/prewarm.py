@@ -17,12 +17,12 @@ from tezzeret_cli.errors import BundleError, InputError
 from tezzeret_cli.model.events import BundlePrewarmed, Notice, Observer, VerificationFailed
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport, PrewarmRequest, PrewarmResult, Sample
+from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck
 from tezzeret_cli.ops.endings import answer
 from tezzeret_cli.ops.environment import consumer_environment
 from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.store.samples import append, read
-from tezzeret_cli.trust.trusted import default_folder
 from tezzeret_cli.worker.task import Cancelled, Ending, Limits, Returned, Runner, Task, TaskEnded
 
 REPORT_SCHEMA = 1
@@ -42,7 +42,8 @@ class Place(msgspec.Struct, frozen=True):
 class Wish(msgspec.Struct, frozen=True):
     """``repeat`` timed steps of each variant; ``jobs`` bundles at once with ``threads`` threads each.
     ``max_regression`` is how much slower than its record a bundle may be, 0.1 for 10 %; ``None``: however
-    much. ``allowed`` are patterns of the factories that may run, for the comparison with eager."""
+    much. ``allowed`` are patterns of the factories that may run, for the comparison with eager;
+    ``trust`` says whose bundles are opened."""
 
     repeat: int
     jobs: int
@@ -51,6 +52,7 @@ class Wish(msgspec.Struct, frozen=True):
     device: str | None = None
     max_regression: float | None = None
     allowed: tuple[str, ...] = ()
+    trust: Trust = Trust()
 
 
 class Warming:
@@ -153,7 +155,7 @@ def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Map
         wish.repeat,
         wish.device,
         wish.allowed,
-        str(default_folder(environment)),
+        wish.trust,
     )
     return Task(
         id=number,

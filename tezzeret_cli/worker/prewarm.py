@@ -24,7 +24,7 @@ from tezzeret_cli.errors import QuarantinedError, TezzeretError, UntrustedBundle
 from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, TensorGuard, Variant
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
 from tezzeret_cli.runtime import load
-from tezzeret_cli.trust import trusted_keys
+from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.worker.reference import leaves, wait_for
 from tezzeret_cli.worker.subject import flatten_arguments, fresh_inputs, unflatten_arguments
 
@@ -50,7 +50,7 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
 
 def _prewarm(request: PrewarmRequest) -> PrewarmResult:
     started = time.perf_counter()
-    trust = trusted_keys(request.trusted)
+    trust = policy_of(request.trust)
     module = load(request.bundle, device=request.device, on_guard_miss="raise", trust=trust)
     load_ms = (time.perf_counter() - started) * 1e3
     manifest = module.tezzeret.manifest
