@@ -23,6 +23,8 @@ CONFIG_VARIABLE = "TEZZERET_CONFIG"
 SECRET_VARIABLE = "ESPER_LEYLINE_SECRET"
 LARGEST = 1 << 62
 """A whole number above it, such as a size in bytes, is a mistake; more would not fit into a record."""
+LONGEST_S = 1e9
+"""Seconds, some thirty years; the clocks that wait take not much more."""
 PASSPHRASE_VARIABLE = "TEZZERET_KEY_PASSPHRASE"
 CI_VARIABLE = "CI"
 """Set where nobody looks after what is left in a home folder; by convention of the services themselves."""
@@ -255,6 +257,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {converted} is negative", advice="give 1 or more, or 0 for automatic")
     if kind is float and not converted > 0:
         raise SettingsError(f"{where}: {converted:g} is not a time to wait", advice="give seconds above 0")
+    if kind is float and converted > LONGEST_S:
+        raise SettingsError(f"{where}: {converted:g} is too large", advice=f"give at most {LONGEST_S:g}")
     if kind is int and converted > LARGEST:
         raise SettingsError(f"{where}: {converted} is too large", advice=f"give at most {LARGEST}")
     if sizes and name != "telemetry" and converted < LEAST_MEMORY:

@@ -233,12 +233,30 @@ def test_a_server_that_hangs_does_not_slow_the_run(compiled, warned, monkeypatch
     assert took < 10
 
 
-def test_a_stream_of_another_type_is_told(compiled, server, warned):
+@pytest.mark.parametrize("stream", ["oona.telemetry", "oona.kernels.ready", "oona.kernels.errors"])
+def test_a_stream_of_another_type_is_told_and_nothing_is_sent_until_it_is_gone(
+    tezzeret, server, store, stream
+):
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
     with redis.Redis.from_url(server.url) as client:
-        client.set("oona.telemetry", "something else")
-    assert compiled(server.url, "BP001").counts["compiled"] == 1
-    (text,) = warned
-    assert "WRONGTYPE" in text
+        client.set(stream, "something else")
+        for _ in range(2):
+            done = tezzeret.run("verify", str(store), "--oona-url", server.url)
+            assert done.returncode == 4
+            (text,) = [line for line in done.stderr.splitlines() if "Oona" in line]
+            said = f"{stream} is a string there, not a stream; telemetry waits in the spool"
+            assert text == f"warning: Oona at {server.url}: {said}"
+        assert {name.decode() for name in client.scan_iter()} == {stream}
+        client.delete(stream)
+    assert "Oona" not in tezzeret.run("verify", str(store), "--oona-url", server.url).stderr
+    assert len(server.read("oona.telemetry")) == 3
+
+
+def test_who_may_only_add_can_send(compiled, server, warned):
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "forge", "on", ">hush", "~oona.*", "+xadd")
+    compiled(server.url.replace("://", "://forge:hush@"), "BP001")
+    assert (len(server.read("oona.kernels.ready")), warned) == (1, [])
 
 
 def test_a_password_is_not_shown(compiled, warned):
@@ -272,6 +290,28 @@ def test_a_torn_line_is_waited_for_and_then_passed_over(server, store):
     assert (publisher.flush(5.0), publisher.flush(5.0)) == (1, 0)
     Spool(root, 1 << 24, print).on_event(GarbageCollected({}, 0))
     assert publisher.flush(5.0) == 1
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"schema":1,"id":"to', b"\xff\x00", b"", b"[]", b'{"schema":1,"id":"x","time":"then",$}']
+)
+def test_a_broken_line_of_the_spool_stops_neither_the_command_nor_what_follows(tezzeret, server, store, line):
+    """``$`` stands for the rest of a whole entry, so that only its time is wrong."""
+    rest = b'"source":"tezzeret","host":"h","level":"info","run":null,"counts":{"cached":1},"health":'
+    line = line.replace(b"$", rest + b'{"status":"healthy","summary":""}')
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
+    sent = ("verify", str(store), "--oona-url", server.url)
+    assert tezzeret.run(*sent).returncode == 4
+    (path,) = (store / "telemetry").glob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(line)
+    done = tezzeret.run(*sent)
+    assert (done.returncode, "Oona" in done.stderr, "telemetry" in done.stderr) == (4, False, False)
+    assert len(server.read("oona.telemetry")) == 2
+    assert path.read_bytes().count(b"\n") == (2 if not line else 3)
+    for command in (("stats", "--store", str(store)), ("gc", "--store", str(store))):
+        done = tezzeret.run(*command)
+        assert (done.returncode, "error" in done.stderr) == (0, False)
 
 
 def test_a_prewarmed_bundle_is_ready(server, store):

@@ -11,6 +11,7 @@ from tezzeret_cli.settings import LARGEST
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w|)", re.IGNORECASE)
+_LONGEST_S = 1e11
 _SHARD = re.compile(r"([0-9]+)/([0-9]+)")
 
 
@@ -20,8 +21,10 @@ def parse_duration(text: str, flag: str) -> float:
     if match is None:
         raise InputError(f"{flag} {text}: not a length of time", advice="write it like 30d, 12h or 15m")
     seconds = float(match[1]) * _UNITS[match[2].lower()]
-    if not 0 < seconds < 1e11:
+    if not seconds > 0:
         raise InputError(f"{flag} {text}: not above 0", advice="write it like 30d, 12h or 15m")
+    if seconds > _LONGEST_S:
+        raise InputError(f"{flag} {text}: too long", advice=f"give at most {_LONGEST_S / 86400:.0f}d")
     return seconds
 
 
@@ -29,7 +32,7 @@ def parse_since(text: str, flag: str, now: float) -> float:
     """The moment, in seconds since 1970, of a length of time before ``now`` or an ISO 8601 date and time, in
     this machine's zone unless it names one. Raises ``InputError``."""
     if _DURATION.fullmatch(text.strip()):
-        return now - parse_duration(text, flag)
+        return max(0.0, now - parse_duration(text, flag))
     try:
         return datetime.datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):
