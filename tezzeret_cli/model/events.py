@@ -33,6 +33,16 @@ class JobStage(msgspec.Struct, frozen=True, tag=True):
     stage: str
 
 
+class JobRetried(msgspec.Struct, frozen=True, tag=True):
+    """What was tried came to nothing, and the job goes on with the next strategy or as a fallback.
+    ``strategy`` is the one that the job began with."""
+
+    job: int
+    blueprint_id: str
+    strategy: str
+    reason: str
+
+
 class JobFinished(msgspec.Struct, frozen=True, tag=True):
     job: int
     report: JobReport
@@ -101,6 +111,7 @@ Event = (
     RunStarted
     | JobStarted
     | JobStage
+    | JobRetried
     | JobFinished
     | ModeEntered
     | BreakerMoved

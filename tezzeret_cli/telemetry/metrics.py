@@ -12,6 +12,7 @@ from tezzeret_cli.model.events import (
     Event,
     GarbageCollected,
     JobFinished,
+    JobRetried,
     JobStarted,
     ModeEntered,
     RunFinished,
@@ -50,6 +51,8 @@ def meaning(event: Event, resources: Sequence[MetricPoint] = ()) -> Meaning:
                 (_metric("jobs.started", 1, strategy=strategy),),
                 (TelemetryEvent(f"{PREFIX}compile_started", Level.INFO, about),),
             )
+        case JobRetried(_, _, strategy, _):
+            return Meaning((_metric("jobs.retried", 1, strategy=strategy),))
         case JobFinished(_, report) if report.status in _COUNTED:
             return _job(report, resources)
         case RunFinished(report):

@@ -28,6 +28,8 @@ SCHEMA = 1
 FOLDER = "telemetry"
 SUFFIX = ".jsonl"
 SOURCE = "tezzeret"
+_WRITING_S = 0.05
+"""A line takes its writer less than that."""
 Warn = Callable[[str], None]
 _IDLE = b'"run":null,"counts":{'
 
@@ -113,8 +115,7 @@ class Spool:
         path = self._folder / f"{day}-{self._host}{SUFFIX}"
         self._room = self._limit - self._make_room(path)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
-        if end and os.pread(self._descriptor, 1, end - 1) != b"\n":
+        if _is_torn(self._descriptor):
             os.write(self._descriptor, b"\n")
         self._day = day
 
@@ -140,6 +141,15 @@ class Spool:
             os.close(self._descriptor)
             self._descriptor = -1
         self._day = ""
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether the last line has no end, and is not just being written by another process."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    if not end or os.pread(descriptor, 1, end - 1) == b"\n":
+        return False
+    time.sleep(_WRITING_S)
+    return os.lseek(descriptor, 0, os.SEEK_END) == end and os.pread(descriptor, 1, end - 1) != b"\n"
 
 
 def host_name() -> str:

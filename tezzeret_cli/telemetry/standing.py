@@ -11,6 +11,7 @@ from tezzeret_cli.model.events import (
     Event,
     Heartbeat,
     JobFinished,
+    JobRetried,
     JobStarted,
     ModeEntered,
     RunFinished,
@@ -34,6 +35,7 @@ class Standing:
         self._total = total
         self._running: set[int] = set()
         self._counts: Counter[str] = Counter()
+        self._retried = 0
         self._durations: list[float] = []
         self.breakers: dict[str, str] = {}
         self.conservative: tuple[str, ...] = ()
@@ -45,6 +47,8 @@ class Standing:
                 self._begin(now, total)
             case JobStarted(number):
                 self._running.add(number)
+            case JobRetried():
+                self._retried += 1
             case JobFinished(number, report):
                 self._running.discard(number)
                 self._counts[report.status.value] += 1
@@ -79,6 +83,7 @@ class Standing:
         indicators = {
             "jobs": str(self._total),
             "running": str(len(self._running)),
+            "retried": str(self._retried),
             "elapsed_s": f"{now - self._started:.1f}",
             **{status.value: str(self._counts[status]) for status in Status},
             **{f"breaker.{name}": phase for name, phase in self.breakers.items()},

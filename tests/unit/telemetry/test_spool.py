@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import jsonschema
 import pytest
 
 from tests.support.command import ROOT
-from tests.support.forging import Simulator, forge, job, plan
+from tests.support.forging import Simulator, built, forge, job, plan, proved
 from tests.unit.ops.test_stats import mixed
 from tezzeret_cli.cli.observers import Fanout
 from tezzeret_cli.model.events import (
@@ -36,11 +37,13 @@ from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.ops.history import History
 from tezzeret_cli.ops.stats import gather
 from tezzeret_cli.store.layout import open_store
+from tezzeret_cli.strategies import STRATEGIES
 from tezzeret_cli.telemetry import spool as spooling
 from tezzeret_cli.telemetry.metrics import meaning
 from tezzeret_cli.telemetry.spool import Spool, idle_runs
 from tezzeret_cli.telemetry.standing import Standing
 from tezzeret_cli.telemetry.traces import Tracer
+from tezzeret_cli.worker.task import TimedOut
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((ROOT / "docs" / "schema" / "telemetry.schema.json").read_text())
@@ -131,6 +134,23 @@ def test_transactions_are_as_many_as_the_journal_has(compiled, store):
     (run,) = History(forge(store, None).runs)
     told = {p["attributes"]["status"]: p["value"] for p in points(lines(store), "wal.transactions_total")}
     assert told == {"committed": run.committed, "aborted": run.aborted}
+
+
+def test_a_retry_is_counted_as_often_as_the_journal_has_it(store):
+    def script(step, request):
+        if step == "build" and request.job.strategy.name != "fast":
+            return TimedOut(1), "compile forward"
+        return (proved() if step == "prove" else built(request)), "compile forward"
+
+    strategies = tuple(STRATEGIES.values())
+    jobs = [job("BP001", strategy=STRATEGIES["aggressive"]), job("BP002", strategy=STRATEGIES["standard"])]
+    parts = forge(store, Simulator(script), Spool(open_store(store).root, LIMIT, print))
+    compile_blueprints(plan(store, jobs, ladder=strategies, workers=1), parts)
+    counted = Counter(p["attributes"]["strategy"] for p in points(lines(store), "jobs.retried"))
+    assert counted == {"aggressive": 2, "standard": 1}
+    (run,) = History(parts.runs)
+    assert len(run.retried) == counted.total()
+    assert lines(store)[-1]["health"]["indicators"]["retried"] == "3"
 
 
 def test_what_has_no_name_is_not_kept():
