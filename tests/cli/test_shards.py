@@ -7,11 +7,12 @@ import json
 import msgspec
 import pytest
 
-from tests.support.forging import Simulator, forge, job, plan
+from tests.support.forging import Simulator, forge, job, plan, script
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.errors import StoreError
 from tezzeret_cli.model.run import Shard
 from tezzeret_cli.ops.compile import compile_blueprints
+from tezzeret_cli.ops.resume import resume_run
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import open_store
 
@@ -69,7 +70,7 @@ def test_a_wrong_shard_is_one_clear_line(tezzeret, store, shard):
     assert not store.exists()
 
 
-def test_a_run_that_died_is_known_by_its_shard(tezzeret, store):
+def test_a_run_that_died_is_known_by_its_shard_and_resumed(tezzeret, store):
     """The journal is a real one; its process died with a store that was gone."""
 
     def dies(step, request):
@@ -86,4 +87,5 @@ def test_a_run_that_died_is_known_by_its_shard(tezzeret, store):
     assert json.loads(looked.stdout)["shard"] == "2/3"
     runs = Runs(store.parent / "state", identity.store_id)
     (run,) = runs.unfinished()
-    assert runs.peek(run).plan.shard == Shard(2, 3)
+    report = resume_run(forge(store, Simulator(script)), runs.reopen(run), lambda plan: plan.facts)
+    assert (report.shard, [done.status for done in report.jobs]) == ("2/3", ["compiled", "compiled"])
