@@ -349,38 +349,20 @@ def test_a_url_that_can_never_work_is_refused(tezzeret, store, url):
     assert len(list(store.glob("bundles/*/*"))) == 1
 
 
-def test_verify_tells_of_what_failed(tezzeret, server, store):
-    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
-    put(open_store(store), "BP002", "1.0.0+a", published=time.time())
-    done = tezzeret.run("verify", str(store), "--oona-url", server.url)
-    assert (done.returncode, "Oona" in done.stderr) == (4, False)
-    ((_, packet, _),) = server.read("oona.telemetry")
-    assert [event.description for event in packet.events] == ["tezzeret.verify_failed"] * 2
-    assert {event.attributes["bundle"] for event in packet.events} == {
-        "bundles/BP001/1.0.0+a",
-        "bundles/BP002/1.0.0+a",
-    }
-    assert [urgent.packet_id for _, urgent, _ in server.read("oona.emergency")] == [packet.packet_id]
-    errors = server.read("oona.kernels.errors")
-    assert [error.blueprint_id for _, error, _ in errors] == ["BP001", "BP002"]
-    assert len({envelope.attributes["id"] for envelope, _, _ in errors}) == 2
-    (one,) = store.glob("bundles/BP001/*")
-    assert tezzeret.run("verify", str(one), "--oona-url", server.url).returncode == 4
-    assert len(server.read("oona.kernels.errors")) == 3
-
-
-def test_a_compile_says_how_it_stands_while_it_goes_on(tezzeret, server, store, tmp_path):
-    """Without a compiler: it takes seconds, and its bundle is a fallback."""
-    for tool in ("env", "sh"):
-        (tmp_path / tool).symlink_to(f"/bin/{tool}" if tool == "sh" else "/usr/bin/env")
-    done = tezzeret.run(
-        *("compile", "--store", str(store), "--select", "BP002", "--oona-url", server.url),
-        env={"PATH": str(tmp_path), "TEZZERET_TELEMETRY_INTERVAL_S": "0.5"},
-    )
-    assert done.returncode == 3, done.stderr
-    packets = [message for _, message, _ in server.read("oona.telemetry")]
-    stands = [packet.system_health.summary for packet in packets if packet.HasField("system_health")]
-    assert stands[0] == "0 of 1 jobs done"
-    assert stands[-1] == "1 of 1 jobs done"
-    stages = [s.attributes["stage"] for p in packets for s in p.spans if s.name == "tezzeret.stage"]
-    assert "capture" in stages
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"TEZZERET_OONA_URL": "http://x"}, "oona_url http://x: not a Redis URL"),
+        (
+            {"TEZZERET_OONA_URL": "redis://x", "TEZZERET_TELEMETRY": "0"},
+            "oona_url: nothing is sent without a spool",
+        ),
+    ],
+)
+def test_verify_refuses_a_wrong_bus_before_it_looks(tezzeret, store, env, expected):
+    opened = open_store(store)
+    for number in range(2):  # without a bundle, and with one that fails
+        done = tezzeret.run("verify", str(store), env=env)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"tezzeret: error: {expected}")
+        put(opened, "BP001", f"1.0.{number}+a", published=time.time())

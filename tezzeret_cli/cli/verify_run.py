@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.observers import make_observer, oona_bus, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.errors import InputError, StoreError
 from tezzeret_cli.model.events import VerificationFailed
@@ -52,6 +52,7 @@ def run_verify(flags: Flags) -> int:
     """Verify as the flags say, show the report, and return the exit code. Raises ``TezzeretError``."""
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
+    oona_bus(settings)  # a wrong one is a mistake whether a bundle fails or not
     policy = policy_of(flags.trust)
     expected = _expected(flags)
     bundles, stores = _targets(flags, settings)
