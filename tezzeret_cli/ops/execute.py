@@ -203,6 +203,7 @@ def make_report(
         interrupted=stopped,
         run=run,
         recovered=tuple(recovered),
+        shard=str(plan.shard) if plan.shard else None,
     )
 
 
