@@ -1,7 +1,7 @@
-"""What stands in a Markdown page: its blocks with what the comments before them say, links, and words of code.
+"""What stands in a Markdown page: its blocks, with what comments before them say, links, and words of code.
 
-A comment of its own before a block says what is done with it: ``<!-- not run: why -->``, ``<!-- file: path -->``
-(the block is what that file holds) or ``<!-- exit: 4 -->`` (how its last command ends).
+A comment of its own before a block says what is done with it: ``<!-- not run: why -->``, ``<!-- exit: 4 -->``
+(how its last command ends) or ``<!-- file: path -->`` (the block is what that file holds).
 ``<!-- given: a store with BP002 -->`` anywhere says what the page takes for granted.
 """
 
