@@ -87,7 +87,7 @@ def test_a_page_works_as_it_stands(page: Page, furnished, tmp_path):
     output: str | None = None
     for block in page.blocks:
         if block.file:
-            path = here.folder / block.file
+            path = here.folder / block.file.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text)
         elif block.language in RUN and not block.not_run:
