@@ -59,13 +59,13 @@ def _commands(root: Command) -> Iterator[str]:
         for text in paragraphs(command.help):
             if not codes(text):
                 yield from ("", _flowing(text))
-        yield from ("", "```", f"{' '.join(command.words)} {command.usage}", "```")
+        yield from ("", "```text", f"{' '.join(command.words)} {command.usage}", "```")
         yield from _parameters("argument", command.arguments)
         yield from _parameters("option", command.options)
         own = next(filter(None, map(codes, paragraphs(command.help))), {})
         yield from _table(("exit code", ""), own.items())
         for title, lines in filter(None, map(block, paragraphs(command.epilog))):
-            yield from ("", f"{title}:", "", "```", *lines, "```")
+            yield from ("", f"{title}:", "", "```text", *lines, "```")
     yield from ("", "## Exit codes")
     yield from _table(("exit code", ""), ((str(int(code)), text) for code, text in MEANING.items()))
 
