@@ -1,12 +1,13 @@
 """Write docs/forge.svg: the forge at work over real blueprints, as a terminal shows it.
 
-The real command compiles into a store of its own, which takes a minute or two. The picture is of the moment when four
-jobs have ended and two are under way.
+The real command compiles into a store of its own, which takes some minutes. The picture is of the moment when
+four jobs have ended and two are under way.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from tezzeret_cli.model.events import Event, JobFinished, JobStage
 from tezzeret_cli.telemetry.console import ConsoleObserver
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "forge.svg"
-COMMAND = "tezzeret compile --select 'BP02*' -j 2"
+COMMAND = "tezzeret compile --select 'BP00*' -j 2"
 ENDED, RUNNING = 4, 2
 
 
@@ -65,7 +66,8 @@ def main() -> int:
     painter = Painter()
     compile_run.make_observer = lambda **_: painter
     with tempfile.TemporaryDirectory() as folder:
-        code = app([*shlex.split(COMMAND)[1:], "--store", folder, "--sign", "none"], standalone_mode=False)
+        os.environ |= {"TEZZERET_STORE": folder, "TEZZERET_SIGN": "none"}
+        code = app(shlex.split(COMMAND)[1:], standalone_mode=False)
     if painter.svg is None:
         sys.stderr.write(f"exit code {code}, and never {ENDED} ended and {RUNNING} running\n")
         return 1

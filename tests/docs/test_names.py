@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from command_line import read_app
@@ -14,6 +15,7 @@ from tests.docs.pages import PAGES, name_of
 from tests.support.command import ROOT
 from tests.support.markdown import Page, read_page
 from tezzeret_cli.cli.main import app
+from tezzeret_cli.leyline.descriptors import builtin_catalogue
 from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.profile import Rule
 from tezzeret_cli.settings import CONFIG_VARIABLE, PASSPHRASE_VARIABLE, PREFIX, Settings
@@ -67,6 +69,14 @@ def test_a_broken_link_is_found(tmp_path: Path):
 def test_every_file_that_a_page_names_is_there(page: Page):
     named = [w for w in page.words if re.fullmatch(r"(docs|tests|tools|bench|examples|fixtures)/[\w./-]*", w)]
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_picture_is_of_blueprints_that_there_are():
+    text = "".join(ElementTree.parse(ROOT / "docs" / "forge.svg").getroot().itertext()).replace("\xa0", " ")
+    seen = set(re.findall(r"(BP\d+) (\w+)", text))
+    assert len(seen) > 2
+    assert seen <= {(found.blueprint_id, found.name) for found in builtin_catalogue()}
+    assert "done, 2 running" in text
 
 
 def calls(text: str) -> Iterator[tuple[str, list[str]]]:

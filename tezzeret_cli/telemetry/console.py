@@ -45,8 +45,8 @@ _STYLES = {
 class ConsoleObserver:
     """Each running job with its stage and time; overall what is done, running and left; then a table.
 
-    Everything from outside is put in as plain text, never as markup. ``console`` is where it is shown, by default
-    stderr; printed itself, an observer is the running jobs at that moment.
+    Everything from outside is put in as plain text, never as markup. ``console`` is where it is shown, by
+    default stderr; an observer that is printed itself is the running jobs at that moment.
     """
 
     def __init__(self, *, table: bool, verbosity: int, console: Console | None = None) -> None:
