@@ -65,6 +65,22 @@ def test_a_broken_link_is_found(tmp_path: Path):
     ]
 
 
+def test_every_page_is_reached_by_links_from_the_readme():
+    pages = {page.path: page for page in PAGES}
+    reached: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        if path in pages:
+            targets = [link.partition("#")[0] for link in pages[path].links if "://" not in link]
+            waiting += [(path.parent / target).resolve() for target in targets if target]
+    lost = [p for p in pages if p not in reached and p.parent not in reached]
+    assert [p.name for p in lost if p != ROOT / "CHANGELOG.md"] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_file_that_a_page_names_is_there(page: Page):
     named = [w for w in page.words if re.fullmatch(r"(docs|tests|tools|bench|examples|fixtures)/[\w./-]*", w)]
