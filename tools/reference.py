@@ -21,6 +21,7 @@ MADE = "<!-- Made by tools/make_manual.py; changes here are lost. -->"
 OTHERWISE = {
     ("prewarm", "device"): None,
     ("prewarm", "jobs"): None,
+    ("prewarm", "key"): None,
     ("prewarm", "repeat"): "prewarm_repeat",
     ("verify", "key"): None,
 }
