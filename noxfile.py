@@ -107,7 +107,14 @@ def proto(session: nox.Session) -> None:
 
 @nox.session
 def manual(session: nox.Session) -> None:
-    """Generate man pages, completions and JSON Schemas from what defines them."""
+    """Generate man pages, completions, reference pages and JSON Schemas from what defines them."""
     _install(session, "test")
     session.run("python", "tools/make_manual.py")
     session.run("python", "tools/make_schemas.py")
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Take the README's picture again, of a real run over part of the catalogue."""
+    _install(session, "test")
+    session.run("python", "tools/make_picture.py")

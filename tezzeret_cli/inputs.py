@@ -197,7 +197,7 @@ def _parse(source: str, data: bytes) -> list[Sourced]:
     try:
         found = from_binary(data) if _is_binary(source, data) else _from_text(data)
     except MalformedDescriptorError as error:
-        raise InputError(f"{source}: {error}", advice="see the descriptor's fields in the README") from error
+        raise InputError(f"{source}: {error}", advice="see docs/reference/inputs.md") from error
     for descriptor in found:
         _check(source, descriptor)
     return [Sourced(descriptor, source) for descriptor in found]

@@ -1,4 +1,4 @@
-"""Write man/ and completions/ from the command line's own definition; ``--check`` only compares.
+"""Write man/, completions/ and docs/reference/ from what defines them; ``--check`` only compares.
 
 The Typer app says what there is to say of commands and options, ``errors.py`` of exit codes, and
 ``settings.py`` of variables, so that a new command gets its page and its completion by being there.
@@ -6,7 +6,6 @@ The Typer app says what there is to say of commands and options, ``errors.py`` o
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
 import typing
@@ -16,6 +15,8 @@ from pathlib import Path
 import msgspec
 import typer
 from command_line import Command, Parameter, read_app
+from help_text import block, codes, paragraphs
+from reference import reference, spelled_settings
 from shells import bash, fish, zsh
 
 from tezzeret_cli import __version__
@@ -71,6 +72,7 @@ def files(app: typer.Typer, name: str = NAME) -> dict[str, str]:
         f"completions/{name}.bash": bash(root),
         f"completions/_{name}": zsh(root),
         f"completions/{name}.fish": fish(root),
+        **reference(root),
     }
 
 
@@ -101,11 +103,11 @@ def page(command: Command, root: Command) -> str:
 
 
 def _description(command: Command, root: Command) -> Iterator[str]:
-    paragraphs = [text for text in _paragraphs(command.help) if not _codes(text)]
+    texts = [text for text in paragraphs(command.help) if not codes(text)]
     if command is root:
-        paragraphs += _paragraphs(ABOUT)
-    paragraphs += [text for text in _paragraphs(command.epilog) if _block(text) is None]
-    for number, text in enumerate(paragraphs):
+        texts += paragraphs(ABOUT)
+    texts += [text for text in paragraphs(command.epilog) if block(text) is None]
+    for number, text in enumerate(texts):
         if number:
             yield ".PP"
         yield from _text(text)
@@ -135,30 +137,20 @@ def _exit_status(command: Command, root: Command) -> Iterator[str]:
     if command is root:
         yield from _entries("EXIT STATUS", {str(int(code)): text for code, text in MEANING.items()})
         return
-    codes = next(filter(None, map(_codes, _paragraphs(command.help))), {})
-    if codes:
-        yield from _entries("EXIT STATUS", codes)
+    own = next(filter(None, map(codes, paragraphs(command.help))), {})
+    if own:
+        yield from _entries("EXIT STATUS", own)
     else:
         yield from (".SH EXIT STATUS", f"See {_bold(root.words[0])}(1).")
 
 
-def _codes(paragraph: str) -> dict[str, str]:
-    """``Exit codes: 0 all done, 1 a job failed.`` as a table; empty for any other paragraph."""
-    start, _, rest = " ".join(paragraph.split()).partition(": ")
-    if start != "Exit codes":
-        return {}
-    entries = re.split(r", (?=\d)", rest.rstrip("."))
-    found = [re.fullmatch(r"(\d+(?: or \d+)*) (.+)", entry) for entry in entries]
-    return {match[1]: f"{match[2][:1].upper()}{match[2][1:]}." for match in found if match}
-
-
 def _environment(command: Command, root: Command) -> Iterator[str]:
     hints = typing.get_type_hints(Settings, include_extras=True)
-    spelled = {p.name: p.label.split()[-1 - bool(p.metavar)] for p in command.options}
+    spelled = spelled_settings(command)
     entries = {}
     for field in msgspec.structs.fields(Settings):
         meta = next(m for m in hints[field.name].__metadata__ if isinstance(m, msgspec.Meta))
-        option = spelled.get(field.name.removesuffix("_s"))
+        option = spelled.get(field.name)
         if command is root:
             default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default or "")
             entries[PREFIX + field.name.upper()] = (
@@ -176,18 +168,10 @@ def _environment(command: Command, root: Command) -> Iterator[str]:
 
 
 def _examples(command: Command) -> Iterator[str]:
-    for title, body in filter(None, map(_block, _paragraphs(command.epilog))):
+    for title, body in filter(None, map(block, paragraphs(command.epilog))):
         yield from (f".SH {_roff(title.upper())}", ".nf")
         yield from (_protected(_roff(line)) for line in body)
         yield ".fi"
-
-
-def _block(paragraph: str) -> tuple[str, list[str]] | None:
-    """A paragraph kept as it is (``\\b``), under a title with a colon."""
-    first, *lines = paragraph.splitlines()
-    if first.strip() != "\b" or not lines or not lines[0].endswith(":"):
-        return None
-    return lines[0].removesuffix(":"), textwrap.dedent("\n".join(lines[1:])).splitlines()
 
 
 def _see_also(command: Command, root: Command) -> Iterator[str]:
@@ -200,10 +184,6 @@ def _entries(title: str, entries: dict[str, str]) -> Iterator[str]:
     yield f".SH {title}"
     for name, text in entries.items():
         yield from (".TP", _bold(name), *_text(text))
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [part for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
 
 
 def _text(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import enum
 import os
 import re
@@ -17,6 +18,7 @@ import msgspec
 import pytest
 import typer
 from command_line import read_app
+from reference import spelled_settings
 
 from tests.support.shells import completed_by_bash, completed_by_fish, completed_by_zsh
 from tezzeret_cli.cli.main import app
@@ -99,6 +101,19 @@ def test_help_lists_every_option_command_and_example(command, tezzeret):
         assert any(line.startswith(below.words[-1]) for line in lines)
     for line in command.epilog.replace("\b", "").splitlines():
         assert line.strip() in lines
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=name_of)
+def test_the_settings_of_a_command_are_those_that_its_options_give(command):
+    source = ast.parse((ROOT / "tezzeret_cli" / "cli" / f"{command.words[-1]}.py").read_text())
+    (given,) = [n.value for n in ast.walk(source) if isinstance(n, ast.keyword) and n.arg == "settings"]
+    wanted = {
+        ast.literal_eval(key): ast.unparse(value) for key, value in zip(given.keys, given.values, strict=True)
+    }
+    labels = {option.name: option.label for option in command.options}
+    found = spelled_settings(command)
+    assert found.keys() == wanted.keys()
+    assert [name for name, option in found.items() if option not in labels[wanted[name]].split()] == []
 
 
 def test_the_overview_has_all_commands_settings_and_exit_codes():

@@ -225,7 +225,11 @@ class Binding:
                 advice="hook or change the module as a whole, or load the bundle anew",
             )
         if self._eager is None:
-            self._eager = self.program.make_eager()
+            try:
+                self._eager = self.program.make_eager()
+            except EagerUnavailableError as error:
+                text = f"{why}, and eager cannot run: {error.message}"
+                raise EagerUnavailableError(text, advice=error.advice) from error
         if not self._warned:
             self._warned = True
             warnings.warn(f"{why}; running eager", GuardMissWarning, stacklevel=6)

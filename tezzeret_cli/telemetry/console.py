@@ -47,11 +47,12 @@ _STYLES = {
 class ConsoleObserver:
     """Each running job with its stage and time; overall what is done, running and left; then a table.
 
-    Everything from outside is put in as plain text, never as markup.
+    Everything from outside is put in as plain text, never as markup. ``console`` is where it is shown, by
+    default stderr; an observer that is printed itself is the running jobs at that moment.
     """
 
-    def __init__(self, *, table: bool, verbosity: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
+    def __init__(self, *, table: bool, verbosity: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
         self._out = Console(highlight=False)
         self._show_table = table
         self._verbosity = verbosity
@@ -80,6 +81,9 @@ class ConsoleObserver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def __rich__(self) -> Progress:
+        return self._progress
 
     def on_event(self, event: Event) -> None:
         match event:
