@@ -29,11 +29,10 @@ from tezzeret_cli.model.records import (
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.runs.state import ImpossibleRecord, RunState, apply, frame_type, replay
-from tezzeret_cli.wal.frame import Frame
+from tezzeret_cli.wal.frame import Entry, Frame
 from tezzeret_cli.wal.journal import Journal
 from tezzeret_cli.wal.repair import Tail
 from tezzeret_cli.wal.segment import name
-from tezzeret_cli.wal.writer import Entry
 
 
 class JobLedger:
