@@ -70,6 +70,7 @@ _tezzeret() {
             'tezzeret gc|--state') option=$word ;;
             'tezzeret gc|--oona-url') option=$word ;;
             'tezzeret prewarm|--store') option=$word ;;
+            'tezzeret prewarm|--state') option=$word ;;
             'tezzeret prewarm|--device') option=$word ;;
             'tezzeret prewarm|--jobs' | 'tezzeret prewarm|-j') option=$word ;;
             'tezzeret prewarm|--repeat') option=$word ;;
@@ -120,6 +121,7 @@ _tezzeret() {
             'tezzeret gc|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret prewarm|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret prewarm|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret prewarm|--device') _tezzeret_offer "$current" cpu cuda ;;
             'tezzeret stats|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret stats|--format') _tezzeret_offer "$current" table json prometheus ;;
@@ -137,7 +139,7 @@ _tezzeret() {
             'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --sign --key --identity-token --trust-config --force --resume --dry-run --explain --strict --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --identity-token --json --quiet -q --verbose -v --help -h ;;
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret prewarm') _tezzeret_offer "$current" --store --state --device --jobs -j --repeat --max-regression --allow-factory --oona-url --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
             'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --json --quiet -q --verbose -v --help -h ;;
         esac

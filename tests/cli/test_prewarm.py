@@ -128,6 +128,25 @@ def test_it_can_be_interrupted(tezzeret, store, bundle):
     assert json.loads(out)["interrupted"] is True
 
 
+def test_one_that_is_killed_is_listed_and_ended_by_resume(tezzeret, store, bundle):
+    running = tezzeret.start("prewarm", str(store), "--repeat", "100000000")
+    while not list(tezzeret.state.glob("*/open/*")):
+        time.sleep(0.05)
+        assert running.poll() is None
+    running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=60)
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    (found,) = listed["runs"]
+    assert (found["command"], found["life"], found["jobs"], found["done"]) == ("prewarm", "dead", 1, 0)
+    told = tezzeret.run("resume", "--store", str(store), "--dry-run")
+    assert f"run {found['run']}: a prewarm, would be ended; 0 of 1 bundles were measured" in told.stderr
+    done = tezzeret.run("resume", "--store", str(store))
+    assert done.returncode == 0
+    assert f"run {found['run']}: a prewarm that did not end; 0 of 1 bundles were measured" in done.stderr
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    assert listed["runs"] == []
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [

@@ -17,7 +17,9 @@ from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
+from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import load_settings, store_of
+from tezzeret_cli.store.layout import existing_identity
 from tezzeret_cli.telemetry.numbers import milliseconds
 from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.worker.pool import WorkerPool
@@ -74,13 +76,24 @@ def run_prewarm(flags: Flags) -> int:
         allowed=(BUILTIN, *flags.allowed),
     )
     bundles = places([Path(path) for path in flags.paths or (store_of(settings),)])
+
+    def runs_of(root: Path) -> Runs:
+        store_id = existing_identity(root).store_id
+        return Runs(Path(settings.state), store_id, on_network=settings.state_on_network)
+
     observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
     environment = dict(os.environ)
     roots = {place.root for place in bundles if place.root is not None}
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
     with stopping() as stop, observer:
         report = prewarm(
-            bundles, wish, WorkerPool((), environment), environment, _ByStore(observer, stores), stop.watch
+            bundles,
+            wish,
+            WorkerPool((), environment),
+            environment,
+            _ByStore(observer, stores),
+            runs_of,
+            stop.watch,
         )
     _show(flags, report)
     if stop.exit_code:

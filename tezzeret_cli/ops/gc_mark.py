@@ -16,7 +16,7 @@ from tezzeret_cli.model.collect import Item, Kept, Kind, Rules
 from tezzeret_cli.ops.gc_policy import GRACE_S, Bundle, choose
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import STORE_FILE, TMP
-from tezzeret_cli.store.samples import SAMPLES, SUFFIX
+from tezzeret_cli.store.samples import DRAFT, SAMPLES, SUFFIX
 from tezzeret_cli.store.staging import PREFIX, left_behind
 from tezzeret_cli.store.usage import entries, touched, tree_bytes
 from tezzeret_cli.telemetry.numbers import duration
@@ -113,7 +113,7 @@ def _staging(root: Path, runs: Runs, unsettled: frozenset[str], now: float) -> I
     for folder in left_behind(root / TMP, unsettled, lambda run: run in ended or runs.ended(run)):
         yield _item(Kind.STAGING, str(folder), "its run is over, or was not heard of for a week")
     for entry in entries(str(root / TMP)):
-        draft = entry.name.startswith((f"{STORE_FILE}.", "probe-"))
+        draft = entry.name.startswith((f"{STORE_FILE}.", "probe-", DRAFT))
         if draft and not entry.name.startswith(PREFIX) and now - touched(entry) > _DAY:
             yield _item(Kind.STAGING, entry.path, "a draft that nobody finished")
 
