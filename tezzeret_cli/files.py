@@ -28,21 +28,37 @@ class Lock:
             os.close(descriptor)
 
 
-def lock_file(path: Name, *, wait_s: float | None = 0.0, mode: int = 0o644) -> Lock | None:
+def lock_file(path: Name, *, wait_s: float = 0.0) -> Lock | None:
     """Lock a file, which is made first where there is none. ``None`` where another has it for longer than
-    ``wait_s`` seconds; ``None`` seconds are for ever."""
-    return _locked(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode), fcntl.LOCK_EX, wait_s)
+    ``wait_s`` seconds."""
+    descriptor = _for_locking(path)
+    deadline = time.monotonic() + wait_s
+    while True:
+        lock = _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left = deadline - time.monotonic()
+        if lock is not None or left <= 0:
+            break
+        time.sleep(min(left, _LOOK_S))
+        descriptor = _for_locking(path)
+    return lock
+
+
+def wait_for_lock(path: Name) -> Lock:
+    """Lock a file as ``lock_file`` does, however long another has it."""
+    lock = _locked(_for_locking(path), fcntl.LOCK_EX)
+    assert lock is not None
+    return lock
 
 
 def lock_folder(folder: Name, *, shared: bool = False, wait: bool = False) -> Lock | None:
     """Lock a folder itself, for which no file is made; ``None`` where another has it in the way."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return _locked(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, None if wait else 0.0)
+    return _locked(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def is_locked(path: Name) -> bool:
     """Whether another holds the lock on a file, found without keeping anybody from it."""
-    lock = _locked(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH, 0.0)
+    lock = _locked(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH | fcntl.LOCK_NB)
     if lock is not None:
         lock.release()
     return lock is None
@@ -113,21 +129,18 @@ def _write(path: Path, data: bytes, how: int, *, mode: int | None = None, durabl
         os.close(descriptor)
 
 
-def _locked(descriptor: int, how: int, wait_s: float | None) -> Lock | None:
+def _for_locking(path: Name) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _locked(descriptor: int, how: int) -> Lock | None:
     """The lock on an open file, which is closed where there is none."""
-    deadline = time.monotonic() + (wait_s or 0.0)
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, how if wait_s is None else how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    os.close(descriptor)
-                    return None
-                time.sleep(min(left, _LOOK_S))
-            else:
-                return Lock(descriptor)
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
     except BaseException:
         os.close(descriptor)
         raise
+    return Lock(descriptor)

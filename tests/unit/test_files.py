@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tezzeret_cli.files import is_locked, lock_file, lock_folder, write_new, write_whole
+from tezzeret_cli.files import is_locked, lock_file, lock_folder, wait_for_lock, write_new, write_whole
 
 HOLDER = (
     "import sys\nfrom tezzeret_cli.files import lock_file, lock_folder\n"
@@ -56,12 +56,12 @@ def test_a_lock_keeps_others_out_until_its_holder_is_dead(tmp_path, holder):
     assert lock_file(path) is not None
 
 
-@pytest.mark.parametrize("wait_s", [60.0, None])
-def test_who_waits_for_a_lock_gets_it_when_it_is_released(tmp_path, holder, wait_s):
+@pytest.mark.parametrize("wait", [wait_for_lock, lambda path: lock_file(path, wait_s=60.0)])
+def test_who_waits_for_a_lock_gets_it_when_it_is_released(tmp_path, holder, wait):
     path = tmp_path / "lock"
     made = holder(f"lock_file({str(path)!r})")
     threading.Timer(0.2, made.stdin.close).start()
-    assert lock_file(path, wait_s=wait_s) is not None
+    assert wait(path) is not None
     assert made.wait() == 0
 
 

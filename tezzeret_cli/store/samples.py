@@ -9,10 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from tezzeret_cli.errors import StoreLockedError
-from tezzeret_cli.files import lock_file, sync_folder, write_whole
+from tezzeret_cli.files import sync_folder, write_whole
 from tezzeret_cli.model.prewarm import Sample
-from tezzeret_cli.store.layout import LOCK_WAIT_S, TMP, explained
+from tezzeret_cli.store.layout import TMP, explained, store_lock
 
 SAMPLES = "samples"
 SUFFIX = ".jsonl"
@@ -26,14 +25,9 @@ def append(root: Path, blueprint_id: str, version: str, sample: Sample) -> None:
     Raises ``StoreError``, and ``StoreLockedError`` when another process adds one for too long.
     """
     path = path_of(root, blueprint_id, version)
-    with explained(root):
-        lock = lock_file(root / LOCK, wait_s=LOCK_WAIT_S)
-        if lock is None:
-            raise StoreLockedError(
-                f"{root}: another process has held {LOCK} for {LOCK_WAIT_S:.0f} s",
-                advice="wait for it to end, or look for a stopped process",
-            )
-        try:
+    lock = store_lock(root, LOCK)
+    try:
+        with explained(root):
             path.parent.mkdir(parents=True, exist_ok=True)
             if sample not in read(root, blueprint_id, version):
                 before = path.read_bytes() if path.exists() else b""
@@ -42,8 +36,8 @@ def append(root: Path, blueprint_id: str, version: str, sample: Sample) -> None:
                 write_whole(path, before + ended + line, draft=root / TMP / DRAFT)
             for folder in (path.parent, path.parent.parent, root):
                 sync_folder(folder)
-        finally:
-            lock.release()
+    finally:
+        lock.release()
 
 
 def read(root: Path, blueprint_id: str, version: str) -> list[Sample]:
