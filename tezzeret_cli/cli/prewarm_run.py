@@ -14,6 +14,7 @@ import msgspec
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
+from tezzeret_cli.host.memory import threads_each
 from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
@@ -69,7 +70,7 @@ def run_prewarm(flags: Flags) -> int:
     wish = Wish(
         repeat=settings.prewarm_repeat,
         jobs=flags.jobs,
-        threads=max(1, len(os.sched_getaffinity(0)) // flags.jobs),
+        threads=threads_each(flags.jobs),
         timeout_s=settings.proof_timeout_s,
         device=flags.device,
         max_regression=_share(flags.max_regression),

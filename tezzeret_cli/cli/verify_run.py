@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.errors import InputError
+from tezzeret_cli.host.memory import usable_cores
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
 from tezzeret_cli.ops.rehearsal import rehearse_all
 from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
@@ -53,7 +54,7 @@ def run_verify(flags: Flags) -> int:
     policy = _policy(flags)
     expected = _expected(flags)
     bundles, stores = _targets(flags, settings)
-    workers = settings.jobs or len(os.sched_getaffinity(0))
+    workers = settings.jobs or usable_cores()
     progress = _Progress(len(bundles), shown=not flags.quiet and sys.stderr.isatty())
     checks = verify_all(bundles, policy, expected, workers, progress.on_checked)
     progress.close()
