@@ -17,6 +17,7 @@ from tezzeret_cli.model.events import Notice, Observer
 from tezzeret_cli.model.prewarm import PrewarmPlan, Sample
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.runs.ledger import BundleLedger, Ledger
+from tezzeret_cli.store.layout import open_store
 from tezzeret_cli.store.samples import append
 
 DIED = "its process died"
@@ -47,8 +48,12 @@ class Recorder:
         observer: Observer,
     ) -> None:
         """Put on record what is about to be measured: for each store, the folders of bundles in it. What dead
-        prewarms measured there is kept first, so that the new times are compared with it."""
+        prewarms measured there is kept first, so that the new times are compared with it.
+
+        Raises ``StoreError`` for one that cannot be written.
+        """
         for root, folders in bundles.items():
+            open_store(root)
             runs = self._runs_of(root)
             settle_dead(runs, root, observer)
             plan = PrewarmPlan(

@@ -12,7 +12,7 @@ from tests.support.forging import Simulator, forge, job, plan, script
 from tests.support.prewarming import EARLIER, Stopwatch
 from tests.support.stores import put
 from tests.unit.test_schemas import validator
-from tezzeret_cli.errors import InputError, UnfinishedRunError
+from tezzeret_cli.errors import InputError, StoreError, UnfinishedRunError
 from tezzeret_cli.model.events import NullObserver
 from tezzeret_cli.model.prewarm import PrewarmPlan
 from tezzeret_cli.ops import prewarm as warming
@@ -23,6 +23,7 @@ from tezzeret_cli.ops.prewarm_record import settle_dead
 from tezzeret_cli.ops.stats import gather
 from tezzeret_cli.ops.unfinished import Life, abandon, summaries, tidy
 from tezzeret_cli.runs.folder import Runs
+from tezzeret_cli.store import layout
 from tezzeret_cli.store.layout import existing_identity, open_store
 from tezzeret_cli.store.samples import read as samples_of
 from tezzeret_cli.wal.frame import Type
@@ -201,6 +202,14 @@ def test_statistics_count_them_apart_from_runs(place):
     place.dead()
     stats = place.stats()
     assert (stats.runs.prewarms, stats.runs.dead, stats.journal.open) == (1, 1, 2)
+
+
+def test_a_store_that_cannot_be_written_is_told_before_anything_is_measured(place, monkeypatch):
+    monkeypatch.setattr(layout.os, "access", lambda *args: False)
+    with pytest.raises(StoreError, match="Permission denied"):
+        place.prewarm()
+    assert place.runs.all_open() == frozenset()
+    assert not (place.root / "samples").exists()
 
 
 def test_no_room_for_temporary_files_is_one_line(place, monkeypatch):
