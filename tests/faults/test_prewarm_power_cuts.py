@@ -82,7 +82,7 @@ def test_no_power_cut_takes_a_measurement_that_was_told(scratch, full, tally):
     search = Search(scratch, samples=24 if full else 4)
     assert list(search) == []
     assert {WHOLE, FOLDERS} <= search.sites
-    assert search.states > (500 if full else 100)
+    assert search.states > (250 if full else 100)
     tally("simulated disk states, prewarm", search.states)
 
 
