@@ -3,9 +3,9 @@
 ``python -m bench.journal [FOLDER]`` writes to a new folder in ``FOLDER`` (default: the current one, for it
 should be on the disk that is meant). The device's limit is a file that was written before, overwritten with
 O_DSYNC in pieces of the same size. A file that grows costs more, as the filesystem must keep its length: the
-bare append is a loop of O_DSYNC writes to an empty file. The three take turns. Each recovery is a fresh
-process that opens a journal whose pages were dropped. The last line is what journalling adds to a run over
-the built-in catalogue: everything that it puts on record, without the work in between.
+bare append is a loop of O_DSYNC writes of the same sizes at the same offsets. The three take turns. Each
+recovery is a fresh process that opens a journal whose pages were dropped. The last line is what journalling
+adds to a run over the built-in catalogue: everything that it puts on record, without the work in between.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ from tezzeret_cli.plan import Wishes, make_plan
 from tezzeret_cli.profile import Profile
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.strategies import STRATEGIES
-from tezzeret_cli.wal.frame import HEADER, Type
+from tezzeret_cli.wal.frame import HEADER, Entry, Type
 from tezzeret_cli.wal.journal import Journal
-from tezzeret_cli.wal.writer import Entry
 
 RECORD = 512
 """Bytes of a frame, its header included."""
 GROUPS = (1, 8, 64)
-TURNS, TURN = 20, 25
+FILES, TURNS, TURN = 8, 4, 25
 RECOVERIES = (100_000, 1_000_000)
 REPEAT = 3
 TXN = bytes(range(16))
@@ -68,30 +67,47 @@ def main(args: list[str]) -> None:
 
 
 def appends(folder: Path, group: int) -> tuple[float, float, float]:
-    """Medians in microseconds of a durable write of ``group`` records: the journal, the device, a file."""
-    size = RECORD * group
+    """Medians in microseconds of a durable write of ``group`` records: the journal, the device, a file.
+
+    Every file has its own luck with where the filesystem puts it, so there are several.
+    """
+    entries = [Entry(Type.DATA, TXN, b"x" * (RECORD - HEADER))] * group
+    samples: tuple[list[float], ...] = ([], [], [])
+    for number in range(FILES):
+        part = folder / f"group-{group}-{number}"
+        part.mkdir()
+        for found, more in zip(samples, _appends(part, entries), strict=True):
+            found += more
+    medians = [statistics.median(found) for found in samples]
+    return medians[0], medians[1], medians[2]
+
+
+def _appends(folder: Path, entries: list[Entry]) -> tuple[list[float], list[float], list[float]]:
+    """The three sides in turns, each with a file of its own. A bare append stands at the offset that the
+    journal's has, for one that begins in the middle of a page writes a page more."""
+    size = RECORD * len(entries)
     piece = os.urandom(size)
     (folder / "raw").write_bytes(os.urandom(size * TURN))
     raw = os.open(folder / "raw", os.O_WRONLY | os.O_DSYNC)
     os.fsync(raw)
-    bare = os.open(folder / f"bare-{group}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC)
-    entries = [Entry(Type.DATA, TXN, b"x" * (RECORD - HEADER))] * group
-    with Journal.open(folder / f"group-{group}") as journal:
+    bare = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC)
+    samples: tuple[list[float], list[float], list[float]] = ([], [], [])
+    with Journal.open(folder / "journal") as journal:
         journal.append(entries)
+        (segment,) = (folder / "journal").glob("*.wal")
+        os.write(bare, bytes(segment.stat().st_size))
         sides = (
             lambda: journal.append(entries),
             lambda: os.write(raw, piece),
             lambda: os.write(bare, piece),
         )
-        samples: tuple[list[float], ...] = ([], [], [])
         for _ in range(TURNS):
             os.lseek(raw, 0, os.SEEK_SET)
             for side, found in zip(sides, samples, strict=True):
                 found += [_us(side) for _ in range(TURN)]
     os.close(raw)
     os.close(bare)
-    medians = [statistics.median(found) for found in samples]
-    return medians[0], medians[1], medians[2]
+    return samples
 
 
 def catalogue_run(state: Path) -> float:

@@ -73,6 +73,7 @@ _tezzeret() {
             'tezzeret gc|--state') option=$word ;;
             'tezzeret gc|--oona-url') option=$word ;;
             'tezzeret prewarm|--store') option=$word ;;
+            'tezzeret prewarm|--state') option=$word ;;
             'tezzeret prewarm|--device') option=$word ;;
             'tezzeret prewarm|--jobs' | 'tezzeret prewarm|-j') option=$word ;;
             'tezzeret prewarm|--repeat') option=$word ;;
@@ -132,6 +133,7 @@ _tezzeret() {
             'tezzeret gc|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret prewarm|--store') _tezzeret_paths -d "$current" ;;
+            'tezzeret prewarm|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret prewarm|--device') _tezzeret_offer "$current" cpu cuda ;;
             'tezzeret prewarm|--key') _tezzeret_paths -f "$current" ;;
             'tezzeret prewarm|--trusted-root') _tezzeret_paths -f "$current" ;;
@@ -153,7 +155,7 @@ _tezzeret() {
             'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --shard --param --profile --device --isa --jobs -j --timeout --memory --cache --state --sign --key --identity-token --trust-config --force --resume --dry-run --explain --strict --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
             'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --identity-token --output-format --json --quiet -q --verbose -v --help -h ;;
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --key --cert-identity --cert-oidc-issuer --trusted-root --allow-factory --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret prewarm') _tezzeret_offer "$current" --store --state --device --jobs -j --repeat --max-regression --key --cert-identity --cert-oidc-issuer --trusted-root --allow-factory --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
             'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
         esac

@@ -38,7 +38,7 @@ function __tezzeret_at
                 set skip 1
             case 'tezzeret gc|--store' 'tezzeret gc|--ttl' 'tezzeret gc|--keep' 'tezzeret gc|--max-size' 'tezzeret gc|--pin' 'tezzeret gc|--cache-ttl' 'tezzeret gc|--journal-ttl' 'tezzeret gc|--cache' 'tezzeret gc|--state' 'tezzeret gc|--oona-url'
                 set skip 1
-            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--key' 'tezzeret prewarm|--cert-identity' 'tezzeret prewarm|--cert-oidc-issuer' 'tezzeret prewarm|--trusted-root' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url' 'tezzeret prewarm|--output-format'
+            case 'tezzeret prewarm|--store' 'tezzeret prewarm|--state' 'tezzeret prewarm|--device' 'tezzeret prewarm|--jobs' 'tezzeret prewarm|-j' 'tezzeret prewarm|--repeat' 'tezzeret prewarm|--max-regression' 'tezzeret prewarm|--key' 'tezzeret prewarm|--cert-identity' 'tezzeret prewarm|--cert-oidc-issuer' 'tezzeret prewarm|--trusted-root' 'tezzeret prewarm|--allow-factory' 'tezzeret prewarm|--oona-url' 'tezzeret prewarm|--output-format'
                 set skip 1
             case 'tezzeret stats|--store' 'tezzeret stats|--since' 'tezzeret stats|--format' 'tezzeret stats|--output' 'tezzeret stats|--interval' 'tezzeret stats|--cache' 'tezzeret stats|--state'
                 set skip 1
@@ -129,6 +129,7 @@ complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l verbose -s v -d 'Say 
 complete -c tezzeret -n '__tezzeret_at \'tezzeret gc\'' -l help -s h -d 'Show this message and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\' \'*\'' -F
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l store -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Where bundles are published. [env: TEZZERET_STORE]'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l state -f -a '(__fish_complete_directories (commandline -ct | string replace -r -- \'^--[^=]*=\' \'\'))' -r -d 'Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l device -f -a '\'cpu\' \'cuda\'' -r -d 'cpu, cuda or cuda:N. [default: what each bundle is built for]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l jobs -s j -f -r -d 'Bundles at once; more disturb the times. [default: 1]'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret prewarm\'' -l repeat -f -r -d 'Timed steps of each variant. [default: 20]'

@@ -168,6 +168,25 @@ def test_it_can_be_interrupted(tezzeret, store, bundle):
     assert json.loads(out)["interrupted"] is True
 
 
+def test_one_that_is_killed_is_listed_and_ended_by_resume(tezzeret, store, bundle):
+    running = tezzeret.start("prewarm", str(store), "--repeat", "100000000")
+    while not list((tezzeret.home / "state").glob("tezzeret/*/open/*")):
+        time.sleep(0.05)
+        assert running.poll() is None
+    running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=60)
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    (found,) = listed["runs"]
+    assert (found["command"], found["life"], found["jobs"], found["done"]) == ("prewarm", "dead", 1, 0)
+    told = tezzeret.run("resume", "--store", str(store), "--dry-run")
+    assert f"run {found['run']}: a prewarm, would be ended; 0 of 1 bundles were measured" in told.stderr
+    done = tezzeret.run("resume", "--store", str(store))
+    assert done.returncode == 0
+    assert f"run {found['run']}: a prewarm that did not end; 0 of 1 bundles were measured" in done.stderr
+    listed = json.loads(tezzeret.run("resume", "--store", str(store), "--list", "--json").stdout)
+    assert listed["runs"] == []
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
@@ -211,10 +230,10 @@ def test_a_regression_is_against_the_median_of_what_can_be_compared():
     assert regression(sample(), []) is None
 
 
-def test_a_torn_line_of_the_samples_is_passed_over(tmp_path):
-    append(tmp_path, "BP001", "1.0.0+a", sample())
-    path = path_of(tmp_path, "BP001", "1.0.0+a")
+def test_a_line_that_an_earlier_version_left_torn_is_passed_over(store):
+    append(open_store(store).root, "BP001", "1.0.0+a", sample())
+    path = path_of(store, "BP001", "1.0.0+a")
     with path.open("ab") as file:
         file.write(b'{"when": 1.0, "ho')
-    append(tmp_path, "BP001", "1.0.0+a", sample(when=2.0))
-    assert [found.when for found in read(tmp_path, "BP001", "1.0.0+a")] == [0.0, 2.0]
+    append(store, "BP001", "1.0.0+a", sample(when=2.0))
+    assert [found.when for found in read(store, "BP001", "1.0.0+a")] == [0.0, 2.0]

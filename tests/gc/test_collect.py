@@ -20,6 +20,7 @@ from tezzeret_cli.bundle.version import parse
 from tezzeret_cli.errors import StoreError, StoreLockedError
 from tezzeret_cli.model.collect import GcPlan, Kind, Rules
 from tezzeret_cli.ops import gc as collecting
+from tezzeret_cli.ops import gc_mark as marking
 from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.ops.environment import Environments
 from tezzeret_cli.ops.gc import collect, would_collect
@@ -187,6 +188,40 @@ def test_a_run_that_began_since_the_mark_is_seen(place, monkeypatch):
     assert [kept.reason for kept in place.collect().kept] == ["an unfinished run needs it"]
     assert bundle.exists()
     begun[0].close()
+
+
+def test_a_staging_folder_of_a_run_that_began_since_the_mark_began_stays(place, monkeypatch):
+    begun = []
+    real = Runs.unsettled
+
+    def unsettled(self):
+        found = real(self)
+        ledger = self.begin(plan(place.store.root, [job("BP001")]))
+        (place.store.tmp / f"run-{ledger.run_id}").mkdir()
+        begun.append(ledger)
+        return found
+
+    monkeypatch.setattr(Runs, "unsettled", unsettled)
+    assert place.would().removed == ()
+    for ledger in begun:
+        ledger.close()
+
+
+def test_scratch_that_goes_while_it_is_looked_at_is_passed_over(place, monkeypatch):
+    scratch = place.cache / "scratch" / "20200101T000000Z-00000000"
+    scratch.mkdir(parents=True)
+    os.utime(scratch, (0, 0))
+    assert [item.kind for item in place.would().removed] == [Kind.SCRATCH]
+    real = marking.entries
+
+    def entries(folder):
+        found = list(real(folder))
+        if folder == str(scratch.parent):
+            scratch.rmdir()
+        return found
+
+    monkeypatch.setattr(marking, "entries", entries)
+    assert place.would().removed == ()
 
 
 def test_everything_is_on_record_before_it_goes(place, monkeypatch):

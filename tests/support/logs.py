@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tezzeret_cli.wal.disk import Disk
-from tezzeret_cli.wal.frame import Flag, Type
+from tezzeret_cli.wal.frame import Entry, Flag, Type
 from tezzeret_cli.wal.journal import Journal
-from tezzeret_cli.wal.writer import Entry, Options
+from tezzeret_cli.wal.writer import Options
 
 TXN = b"t" * 16
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("blueprints", "leyline", "bundle"),
     ("isa",),
     ("model",),
-    ("errors",),
+    ("errors", "files"),
 )
 """Top to bottom. A module imports from its own room and from lower layers."""
 

@@ -8,45 +8,15 @@ be written, the time of publication counts.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 
 from tezzeret_cli.bundle.read import MANIFEST
 from tezzeret_cli.bundle.scan import BUNDLES
+from tezzeret_cli.files import lock_folder
 
 USED = "used"
 _STORE_FILE = "store.json"
-
-
-class FolderLock:
-    """A lock on a folder itself, held until it is released or the process ends. No file is made for it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def lock_folder(
-    folder: str | os.PathLike[str], *, shared: bool = False, wait: bool = False
-) -> FolderLock | None:
-    """Lock ``folder``, ``None`` where another process holds it in the way. Raises ``OSError`` when it is
-    gone, or on a filesystem without such locks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(descriptor, how if wait else how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return FolderLock(descriptor)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from tezzeret_cli.cli.flags import (
     OonaUrl,
     OutputFormat,
     Quiet,
+    State,
     Store,
     TrustedRoot,
     TrustKeys,
@@ -38,6 +39,7 @@ def prewarm_command(
         typer.Argument(metavar="[PATH]...", help="Bundles, and stores with all their bundles."),
     ] = None,
     store: Store = None,
+    state: State = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -87,10 +89,11 @@ def prewarm_command(
 
     The first call and the steady steps, forward and backward, of every variant. The times are added to the
     store's samples, and each bundle is compared with its own earlier ones on the same kind of machine. Counts
-    as a use for gc. Whom to believe is said as for verify.
+    as a use for gc. Whom to believe is said as for verify. What one that was killed had measured is kept by
+    the next command or by resume; the rest is not measured later.
 
     Exit codes: 0 all done, 1 a bundle failed or regressed, 2 bad input or a store that cannot be written,
-    130 or 143 interrupted.
+    7 the journal could not be written, 130 or 143 interrupted.
     """
     from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.prewarm_run import Flags, run_prewarm
@@ -98,7 +101,7 @@ def prewarm_command(
 
     flags = Flags(
         paths=tuple(paths or ()),
-        settings={"store": store, "prewarm_repeat": repeat, "oona_url": oona_url},
+        settings={"store": store, "state": state, "prewarm_repeat": repeat, "oona_url": oona_url},
         device=device,
         jobs=jobs,
         max_regression=max_regression,

@@ -15,11 +15,14 @@ from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
+from tezzeret_cli.host.memory import threads_each
 from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer, VerificationFailed
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
 from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
+from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import load_settings, store_of
+from tezzeret_cli.store.layout import existing_identity
 from tezzeret_cli.telemetry.numbers import milliseconds
 from tezzeret_cli.telemetry.outcomes import prewarm_suite
 from tezzeret_cli.telemetry.text import clean
@@ -77,7 +80,7 @@ def run_prewarm(flags: Flags) -> int:
     wish = Wish(
         repeat=settings.prewarm_repeat,
         jobs=flags.jobs,
-        threads=max(1, len(os.sched_getaffinity(0)) // flags.jobs),
+        threads=threads_each(flags.jobs),
         timeout_s=settings.proof_timeout_s,
         device=flags.device,
         max_regression=_share(flags.max_regression),
@@ -85,7 +88,13 @@ def run_prewarm(flags: Flags) -> int:
         trust=trust,
     )
     bundles = places([Path(path) for path in flags.paths or (store_of(settings),)])
+
+    def runs_of(root: Path) -> Runs:
+        store_id = existing_identity(root).store_id
+        return Runs(Path(settings.state), store_id, on_network=settings.state_on_network)
+
     observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
+    environment = dict(os.environ)
     roots = {place.root for place in bundles if place.root is not None}
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
     with stopping() as stop, observer:
@@ -95,6 +104,7 @@ def run_prewarm(flags: Flags) -> int:
             WorkerPool({BUILDER: Template((), environment)}),
             environment,
             _ByStore(observer, stores),
+            runs_of,
             stop.watch,
         )
     _show(flags, report)

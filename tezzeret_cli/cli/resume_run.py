@@ -18,12 +18,13 @@ from tezzeret_cli.cli.signing import make_signer
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.host.gpu import capabilities
 from tezzeret_cli.keys import host_facts
-from tezzeret_cli.model.events import Observer
+from tezzeret_cli.model.events import Notice, Observer
 from tezzeret_cli.model.report import Report, Status, exit_code
 from tezzeret_cli.model.run import HostFacts, RunPlan
 from tezzeret_cli.ops.execute import Forge, make_report, skipped_reports, without_bundle
+from tezzeret_cli.ops.prewarm_record import settle
 from tezzeret_cli.ops.resume import resume_run
-from tezzeret_cli.ops.unfinished import Life, RunSummary, abandon, summaries
+from tezzeret_cli.ops.unfinished import PREWARM, Life, RunSummary, abandon, summaries
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import Store, existing_identity, open_store
@@ -91,10 +92,13 @@ def finish_dead(
     token: str | None = None,
 ) -> Iterator[tuple[Report, bool]]:
     """Resume these runs one after the other until one is stopped: each report, and its run's ``strict``.
-    ``token`` is the identity for those that are signed without a key."""
+    A prewarm is settled, and has no report. ``token`` is the identity for those signed without a key."""
     for run in dead:
         ledger = runs.reopen(run, accept_tail_loss=accept_tail_loss)
-        if ledger is None or ledger.state.plan is None:
+        if ledger is None:
+            continue
+        if ledger.state.plan is None:
+            observer.on_event(Notice("warning", settle(runs, ledger, store.root)))
             continue
         plan = ledger.state.plan
         try:
@@ -138,6 +142,10 @@ def _resume(
             left = [job.blueprint_id for job in report.jobs if job.reason_kind == "dry_run"]
             _say(flags, f"{len(report.jobs) - len(left)} of {len(report.jobs)} done, to do: {' '.join(left)}")
         _show(flags, reports)
+        for summary in found:
+            if summary.command == PREWARM and summary.run in wanted:
+                measured = f"{summary.done} of {summary.jobs} bundles were measured"
+                _say(flags, f"run {summary.run}: a prewarm, would be ended; {measured}")
         damaged = [summary for summary in found if summary.problem]
         for summary in damaged:
             _say(flags, f"run {summary.run} cannot be resumed: {summary.problem}")
@@ -167,7 +175,7 @@ def _show(flags: Flags, done: Sequence[tuple[Report, bool]]) -> None:
 
 
 def _resumable(found: Sequence[RunSummary], run: str) -> bool:
-    return any(summary.run == run and summary.life is Life.DEAD for summary in found)
+    return any(s.run == run and s.life is Life.DEAD and s.command != PREWARM for s in found)
 
 
 def _would(state: Any) -> Report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.cli.values import parse_since
 from tezzeret_cli.errors import ExitCode, InputError
+from tezzeret_cli.files import write_whole
 from tezzeret_cli.model.stats import Stats
 from tezzeret_cli.ops.history import History
 from tezzeret_cli.ops.stats import gather
@@ -127,13 +127,8 @@ def _write(flags: Flags, text: str) -> None:
         sys.stdout.flush()
         return
     path = Path(flags.output)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, text.encode(), durable=False)
     except OSError as error:
         raise InputError(
             f"--output {path}: {error.strerror}", advice="name a file that can be written"

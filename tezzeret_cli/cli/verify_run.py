@@ -15,6 +15,7 @@ import msgspec
 from tezzeret_cli.cli.observers import make_observer, oona_bus, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.errors import InputError, StoreError
+from tezzeret_cli.host.memory import usable_cores
 from tezzeret_cli.model.events import VerificationFailed
 from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
@@ -56,7 +57,7 @@ def run_verify(flags: Flags) -> int:
     policy = policy_of(flags.trust)
     expected = _expected(flags)
     bundles, stores = _targets(flags, settings)
-    workers = settings.jobs or len(os.sched_getaffinity(0))
+    workers = settings.jobs or usable_cores()
     progress = _Progress(len(bundles), shown=not flags.quiet and sys.stderr.isatty())
     checks = verify_all(bundles, policy, expected, workers, progress.on_checked)
     progress.close()

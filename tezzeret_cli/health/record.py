@@ -11,10 +11,10 @@ import msgspec
 from tezzeret_cli.errors import JournalDamagedError, JournalError, JournalLockedError
 from tezzeret_cli.health.state import apply
 from tezzeret_cli.model.health import BreakerRule, Health, HealthRecord
-from tezzeret_cli.wal.frame import Flag, Frame, Type
+from tezzeret_cli.wal.frame import Entry, Flag, Frame, Type
 from tezzeret_cli.wal.journal import Journal
 from tezzeret_cli.wal.reader import read
-from tezzeret_cli.wal.writer import Entry, Options
+from tezzeret_cli.wal.writer import Options
 
 FOLDER = "health"
 _OPTIONS = Options(compact_frames=500)

@@ -49,6 +49,11 @@ def usable_cores(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
     return max(1, cores)
 
 
+def threads_each(workers: int) -> int:
+    """How many threads each of ``workers`` processes may have when all work at once; at least one."""
+    return max(1, usable_cores() // workers)
+
+
 def _cgroup_limits(proc: Path, cgroups: Path) -> list[tuple[str, int, int]]:
     """(version, limit, free) of every group around this process that has a limit."""
     kinds = (

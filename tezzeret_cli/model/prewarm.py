@@ -1,4 +1,4 @@
-"""What ``prewarm`` measures: requests to its worker, samples kept in the store, the report (schema 1)."""
+"""What ``prewarm`` measures: its plan, requests to its worker, samples to keep, the report (schema 1)."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ class Sample(msgspec.Struct, frozen=True):
     load_ms: float
     variants: tuple[VariantTimes, ...]
     schema: int = 1
+
+
+class PrewarmPlan(msgspec.Struct, frozen=True):
+    """A prewarm of one store's bundles as it was asked for. ``bundles`` are relative to the store;
+    ``created`` is in seconds since 1970."""
+
+    tool: str
+    store_id: str
+    store: str
+    bundles: tuple[str, ...]
+    repeat: int
+    jobs: int
+    threads: int
+    device: str | None
+    created: float
 
 
 class PrewarmRequest(msgspec.Struct, frozen=True):

@@ -4,6 +4,10 @@ A run is one transaction: ``RunBegan``, then ``RunEnded`` or ``RunAbandoned``. E
 one: ``JobBegan``; ``JobRetried`` and ``JobStaged`` as it goes; at the end ``JobEnded``, which commits when
 there is a bundle and aborts when there is none, or ``JobLost``, which aborts and leaves the job to do.
 
+A prewarm has a journal of its own: ``PrewarmBegan``, then ``PrewarmEnded``, or ``RunAbandoned`` where it
+died. Each bundle is a transaction: ``BundleBegan``; ``BundleTimed`` before its sample goes into the store;
+``BundleEnded``, which commits when the sample is there and aborts when there is none.
+
 A garbage collection is one transaction in a journal of its own: ``GcBegan``, ``GcMarked`` before each batch
 goes, ``GcEnded``. There is nothing to resume: what it marked went as a whole or stayed as a whole.
 """
@@ -14,6 +18,7 @@ import msgspec
 
 from tezzeret_cli.model.collect import GcPlan, Item
 from tezzeret_cli.model.manifest import Reason
+from tezzeret_cli.model.prewarm import PrewarmPlan, Sample
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.model.run import RunPlan
 
@@ -89,6 +94,36 @@ class GcEnded(msgspec.Struct, frozen=True, tag="gc_ended"):
     freed_bytes: int
 
 
+class PrewarmBegan(msgspec.Struct, frozen=True, tag="prewarm_began"):
+    plan: PrewarmPlan
+
+
+class BundleBegan(msgspec.Struct, frozen=True, tag="bundle_began"):
+    """``bundle``, one of the plan's, is being timed."""
+
+    bundle: str
+
+
+class BundleTimed(msgspec.Struct, frozen=True, tag="bundle_timed"):
+    """This is about to be kept in the store."""
+
+    sample: Sample
+
+
+class BundleEnded(msgspec.Struct, frozen=True, tag="bundle_ended"):
+    """``status`` is the report's; ``kept`` says that the sample is in the store, and commits."""
+
+    status: str
+    kept: bool
+
+
+class PrewarmEnded(msgspec.Struct, frozen=True, tag="prewarm_ended"):
+    """Every bundle ended, or it was interrupted. ``counts`` are of this store's bundles, by status."""
+
+    counts: dict[str, int]
+
+
 RunRecord = RunBegan | RunEnded | RunAbandoned | JobBegan | JobRetried | JobStaged | JobEnded | JobLost
 GcRecord = GcBegan | GcMarked | GcEnded
-Record = RunRecord | GcRecord
+PrewarmRecord = PrewarmBegan | BundleBegan | BundleTimed | BundleEnded | PrewarmEnded
+Record = RunRecord | GcRecord | PrewarmRecord

@@ -54,13 +54,15 @@ class SlowBlueprint(msgspec.Struct, frozen=True):
 
 
 class RunStats(msgspec.Struct, frozen=True):
-    """Runs on this host, by how they stand; ``collections`` are of garbage."""
+    """Runs on this host, by how they stand; ``collections`` are of garbage;
+    ``prewarms`` have no jobs."""
 
     live: int = 0
     dead: int = 0
     ended: int = 0
     abandoned: int = 0
     collections: int = 0
+    prewarms: int = 0
     damaged: int = 0
 
 

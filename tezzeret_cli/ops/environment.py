@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tezzeret_cli.bundle.use import FolderLock, lock_folder
+from tezzeret_cli.files import Lock, lock_folder
 from tezzeret_cli.model.run import HostFacts
 from tezzeret_cli.store.layout import explained
 from tezzeret_cli.worker.task import BUILDER, CONSUMER, Template
@@ -111,7 +111,7 @@ def consumer_environment(inherited: Mapping[str, str], scratch: Path, threads: i
     )
 
 
-def _held(folder: Path, *, shared: bool) -> FolderLock | None:
+def _held(folder: Path, *, shared: bool) -> Lock | None:
     """The lock on a folder of the cache; ``None`` on a filesystem without such locks, where the garbage
     collector leaves it alone."""
     try:

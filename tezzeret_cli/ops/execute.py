@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import msgspec
 
 from tezzeret_cli.bundle.scan import Published
 from tezzeret_cli.health.record import HealthRecords
-from tezzeret_cli.host.memory import read_memory, usable_cores
+from tezzeret_cli.host.memory import read_memory, threads_each, usable_cores
 from tezzeret_cli.keys import with_key
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
@@ -105,9 +104,8 @@ def _run(
     if not pending:
         staging.close()
         return Ran({}, False)
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
     cache = Path(options.cache)
-    environments = Environments(forge.environment, cache, ledger.run_id, plan.facts, threads)
+    environments = Environments(forge.environment, cache, ledger.run_id, plan.facts, threads_each(workers))
     attempt_options = AttemptOptions(
         proof_timeout_s=options.proof_timeout_s,
         eager_timeout_s=options.eager_timeout_s,

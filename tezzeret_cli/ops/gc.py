@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tezzeret_cli.bundle.scan import published
-from tezzeret_cli.bundle.use import FolderLock, last_use, lock_folder, mark_of
+from tezzeret_cli.bundle.use import last_use, mark_of
 from tezzeret_cli.bundle.version import Version, parse
 from tezzeret_cli.errors import StoreLockedError
+from tezzeret_cli.files import Lock, lock_file, lock_folder, sync_folder
 from tezzeret_cli.model.collect import GcPlan, GcReport, Item, Kept, Kind
 from tezzeret_cli.ops.gc_mark import Marked, Needs, mark
 from tezzeret_cli.ops.gc_policy import Bundle
 from tezzeret_cli.runs.folder import Runs
-from tezzeret_cli.store.layout import Store, explained, sync_folder
+from tezzeret_cli.store.layout import Store, explained
 from tezzeret_cli.store.publish import rename_no_replace
 from tezzeret_cli.store.retired import retire
 from tezzeret_cli.store.samples import path_of
@@ -117,7 +118,7 @@ class _Sweep:
 
     def _bundles(self, batch: Sequence[Item]) -> None:
         needs = Needs(self._runs)
-        locks: list[FolderLock] = []
+        locks: list[Lock] = []
         moved: list[tuple[Item, Path]] = []
         try:
             with self._store.publishing(), explained(self._store.root):
@@ -142,7 +143,7 @@ class _Sweep:
             self._forget(item)
             self._gone(item)
 
-    def _still_unused(self, item: Item, needs: Needs, locks: list[FolderLock]) -> bool:
+    def _still_unused(self, item: Item, needs: Needs, locks: list[Lock]) -> bool:
         """Look again. Where it is still unused its folder is locked, so that no load begins any more."""
         path = Path(item.path)
         try:
@@ -151,7 +152,7 @@ class _Sweep:
         except FileNotFoundError:
             return self._stays(item, "it is gone")
         except OSError:
-            lock, used = FolderLock(-1), last_use(item.path)
+            lock, used = Lock(-1), last_use(item.path)
         if lock is None:
             return self._stays(item, "a process is loading it")
         locks.append(lock)
@@ -273,16 +274,10 @@ def _group(item: Item) -> tuple[Kind, str]:
 
 @contextlib.contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(store.root / LOCK, fallback_to_soft=False)
     with explained(store.root):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreLockedError(
-                f"{store.root}: another gc is at work on it", advice="wait for it to end"
-            ) from None
+        lock = lock_file(store.root / LOCK)
+    if lock is None:
+        raise StoreLockedError(f"{store.root}: another gc is at work on it", advice="wait for it to end")
     try:
         yield
     finally:

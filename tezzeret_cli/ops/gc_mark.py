@@ -11,12 +11,13 @@ import msgspec
 
 from tezzeret_cli.bundle.read import MANIFEST
 from tezzeret_cli.bundle.scan import BUNDLES, published
-from tezzeret_cli.bundle.use import USED, last_use, lock_folder
+from tezzeret_cli.bundle.use import USED, last_use
+from tezzeret_cli.files import lock_folder
 from tezzeret_cli.model.collect import Item, Kept, Kind, Rules
 from tezzeret_cli.ops.gc_policy import GRACE_S, Bundle, choose
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import STORE_FILE, TMP
-from tezzeret_cli.store.samples import SAMPLES, SUFFIX
+from tezzeret_cli.store.samples import DRAFT, SAMPLES, SUFFIX
 from tezzeret_cli.store.staging import PREFIX, left_behind
 from tezzeret_cli.store.usage import entries, touched, tree_bytes
 from tezzeret_cli.telemetry.numbers import duration
@@ -76,6 +77,7 @@ def mark(root: Path, runs: Runs, cache: Path, rules: Rules, now: float) -> Marke
     """Everything that goes from the store at ``root``, the journals of its runs and the cache, by ``rules``
     at the time ``now`` (seconds since 1970). Raises ``InputError`` for a pin that matches nothing, and
     ``OSError``."""
+    begun = runs.all_open()  # before what is needed: a run that begins meanwhile is in neither
     needs = Needs(runs)
     there = list(bundles(root))
     choice = choose(there, rules, now, needs.why)
@@ -83,13 +85,14 @@ def mark(root: Path, runs: Runs, cache: Path, rules: Rules, now: float) -> Marke
         _item(Kind.BUNDLE, bundle.path, reason, bundle.bytes, bundle.used) for bundle, reason in choice.going
     ]
     kept = [Kept(bundle.path, reason) for bundle, reason in choice.kept]
-    items += _staging(root, runs, frozenset(needs.runs), now)
+    unsettled = frozenset(needs.runs)
+    items += _staging(root, runs, unsettled, begun - unsettled, now)
     items += _records(root)
     items += _spool(root, rules, now)
     outdated = f"it ended more than {duration(rules.journal_ttl_s)} ago"
     items += [_item(Kind.JOURNAL, str(path), outdated) for path in runs.outdated(now - rules.journal_ttl_s)]
     items += _cache(cache, rules, now, kept)
-    items += _scratch(cache, frozenset(needs.runs), now)
+    items += _scratch(cache, unsettled, now)
     left = sum(b.bytes for b in there) - sum(b.bytes for b, _ in choice.going)
     return Marked(items, kept, left, there)
 
@@ -108,12 +111,13 @@ def _item(kind: Kind, path: str, reason: str, size: int | None = None, used: flo
     return Item(kind, path, tree_bytes(path) if size is None else size, reason, used)
 
 
-def _staging(root: Path, runs: Runs, unsettled: frozenset[str], now: float) -> Iterator[Item]:
-    ended = runs.all_open() - unsettled
+def _staging(
+    root: Path, runs: Runs, unsettled: frozenset[str], ended: frozenset[str], now: float
+) -> Iterator[Item]:
     for folder in left_behind(root / TMP, unsettled, lambda run: run in ended or runs.ended(run)):
         yield _item(Kind.STAGING, str(folder), "its run is over, or was not heard of for a week")
     for entry in entries(str(root / TMP)):
-        draft = entry.name.startswith((f"{STORE_FILE}.", "probe-"))
+        draft = entry.name.startswith((f"{STORE_FILE}.", "probe-", DRAFT))
         if draft and not entry.name.startswith(PREFIX) and now - touched(entry) > _DAY:
             yield _item(Kind.STAGING, entry.path, "a draft that nobody finished")
 
@@ -162,8 +166,11 @@ def _unused(folder: os.DirEntry[str], rules: Rules, now: float) -> Iterator[Item
 
 def _scratch(cache: Path, unsettled: frozenset[str], now: float) -> Iterator[Item]:
     for entry in entries(str(cache / "scratch")):
-        is_runs = _RUN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
-        if not is_runs or now - entry.stat().st_mtime < GRACE_S or in_the_way(entry.path):
+        try:
+            is_runs = _RUN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            if not is_runs or now - entry.stat().st_mtime < GRACE_S or in_the_way(entry.path):
+                continue
+        except FileNotFoundError:
             continue
         dead = entry.name in unsettled
         yield _item(

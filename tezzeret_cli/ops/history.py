@@ -49,6 +49,7 @@ class RunHistory(msgspec.Struct):
     counts: dict[str, int] | None = None
     abandoned: bool = False
     collection: bool = False
+    prewarm: bool = False
     freed_bytes: int = 0
     when: float = 0.0
     records: int = 0
@@ -115,6 +116,26 @@ class _GcEnded(msgspec.Struct, tag="gc_ended"):
     freed_bytes: int
 
 
+class _PrewarmBegan(msgspec.Struct, tag="prewarm_began"):
+    pass
+
+
+class _BundleBegan(msgspec.Struct, tag="bundle_began", gc=False):
+    pass
+
+
+class _BundleTimed(msgspec.Struct, tag="bundle_timed", gc=False):
+    pass
+
+
+class _BundleEnded(msgspec.Struct, tag="bundle_ended", gc=False):
+    pass
+
+
+class _PrewarmEnded(msgspec.Struct, tag="prewarm_ended"):
+    pass
+
+
 class _Open(msgspec.Struct):
     number: int
 
@@ -141,6 +162,11 @@ _Record = (
     | _GcBegan
     | _GcMarked
     | _GcEnded
+    | _PrewarmBegan
+    | _BundleBegan
+    | _BundleTimed
+    | _BundleEnded
+    | _PrewarmEnded
 )
 _DECODER: msgspec.msgpack.Decoder[_Record] = msgspec.msgpack.Decoder(_Record)
 
@@ -203,8 +229,12 @@ def _read(folder: Path, found: RunHistory) -> None:
 def _take(found: RunHistory, open_jobs: dict[bytes, int], frame: Frame, record: _Record) -> None:
     when = frame.timestamp * 1e-9
     match record:
-        case _JobStaged() | _GcMarked():
+        case _JobStaged() | _GcMarked() | _BundleTimed():
             pass
+        case _BundleBegan():
+            open_jobs[frame.txn] = -1
+        case _BundleEnded():
+            open_jobs.pop(frame.txn, None)
         case _JobBegan(number):
             open_jobs[frame.txn] = number
             found.started.append((when, number))
@@ -226,6 +256,10 @@ def _take(found: RunHistory, open_jobs: dict[bytes, int], frame: Frame, record: 
             found.collection = True
         case _GcEnded(freed):
             found.freed_bytes, found.when = freed, when
+        case _PrewarmBegan():
+            found.prewarm = True
+        case _PrewarmEnded():
+            found.when = when
 
 
 def _take_snapshot(found: RunHistory, open_jobs: dict[bytes, int], frame: Frame) -> None:

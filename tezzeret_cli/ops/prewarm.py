@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,8 +22,9 @@ from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck
 from tezzeret_cli.ops.endings import answer
 from tezzeret_cli.ops.environment import consumer_environment
+from tezzeret_cli.ops.prewarm_record import Recorder, RunsOf, Timed
 from tezzeret_cli.store.layout import read_identity, store_of_bundle
-from tezzeret_cli.store.samples import append, read
+from tezzeret_cli.store.samples import read
 from tezzeret_cli.worker.task import Cancelled, Ending, Limits, Returned, Runner, Task, TaskEnded
 
 REPORT_SCHEMA = 1
@@ -33,7 +35,8 @@ STATUSES = ("warmed", "regressed", "fallback", "quarantined", "failed")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A bundle to warm. ``root`` is its store, ``None`` for one that is in none: then nothing is kept."""
+    """The folder of a bundle to warm. ``root`` is its store, ``None`` for one that is in none: then its times
+    are not kept."""
 
     path: Path
     root: Path | None
@@ -75,9 +78,11 @@ def places(paths: Sequence[Path]) -> list[Place]:
     for path in paths:
         folder = path.parent if path.name == MANIFEST else path
         if (folder / MANIFEST).is_file():
-            found.append(Place(folder, store_of_bundle(folder)))
+            root = store_of_bundle(folder)
+            found.append(Place(folder if root is None else folder.resolve(), root))
         elif read_identity(folder) is not None:
-            here = [Place(item.path, folder) for item in published(folder)]
+            root = folder.resolve()
+            here = [Place(item.path, root) for item in published(root)]
             if not here:
                 raise InputError(f"{folder}: the store has no bundle", advice="compile something first")
             found += here
@@ -92,36 +97,55 @@ def prewarm(
     runner: Runner,
     environment: Mapping[str, str],
     observer: Observer,
+    runs_of: RunsOf,
     on_start: Callable[[Warming], None] = lambda warming: None,
 ) -> PrewarmReport:
-    """Warm every bundle and report on them in their order. Samples are added to their store's.
+    """Warm every bundle and report on them in their order. Samples are added to their store's, on record in a
+    run of each store.
 
-    ``on_start`` is handed what ends it early. Raises ``StoreError`` when a sample cannot
-    be kept.
+    ``on_start`` is handed what ends it early. Raises ``StoreError`` when a sample cannot be kept, and
+    ``JournalError``; the next prewarm, compile or resume keeps what is on record. ``InputError`` where no
+    temporary files can be made.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="tezzeret-prewarm-"))
+    with _explained():
+        scratch = Path(tempfile.mkdtemp(prefix="tezzeret-prewarm-"))
     warming = Warming()
     on_start(warming)
     waiting = list(enumerate(bundles))
-    running: set[int] = set()
+    running: dict[int, Timed] = {}
     done: dict[int, Prewarmed] = {}
     cancelled = False
+    recorder = Recorder(runs_of)
     try:
+        recorder.begin(
+            _by_store(bundles),
+            repeat=wish.repeat,
+            jobs=wish.jobs,
+            threads=wish.threads,
+            device=wish.device,
+            observer=observer,
+        )
         while running or (waiting and not warming.stopped):
             if warming.stopped and not cancelled:
                 cancelled = True
                 runner.cancel()
             while waiting and len(running) < wish.jobs and not warming.stopped:
                 number, place = waiting.pop(0)
+                running[number] = recorder.timing(place.root, place.path)
                 runner.start(_task(number, place, wish, scratch, environment))
-                running.add(number)
             for event in runner.wait(_POLL_S):
                 if isinstance(event, TaskEnded):
-                    running.discard(event.task)
-                    if not isinstance(event.ending, Cancelled):
-                        done[event.task] = _judged(bundles[event.task], event.ending, wish, observer)
+                    timed = running.pop(event.task)
+                    if isinstance(event.ending, Cancelled):
+                        timed.ended("interrupted")
+                        continue
+                    made = _judged(bundles[event.task], event.ending, wish, timed, observer)
+                    timed.ended(made.status)
+                    done[event.task] = made
+        recorder.end()
     finally:
         runner.close()
+        recorder.close()
         shutil.rmtree(scratch, ignore_errors=True)
     reports = tuple(done[number] for number in sorted(done))
     counts = Counter(report.status for report in reports)
@@ -147,9 +171,29 @@ def regression(sample: Sample, earlier: Sequence[Sample]) -> float | None:
     return None if worst is None else round(worst, 6)
 
 
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the system says about the folder for temporary files into an ``InputError``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"TMPDIR {tempfile.gettempdir()}: {error.strerror}", advice="name a folder that can be written"
+        ) from error
+
+
+def _by_store(bundles: Sequence[Place]) -> dict[Path, list[Path]]:
+    found: dict[Path, list[Path]] = {}
+    for place in bundles:
+        if place.root is not None:
+            found.setdefault(place.root, []).append(place.path)
+    return found
+
+
 def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Mapping[str, str]) -> Task:
     folder = scratch / str(number)
-    folder.mkdir()
+    with _explained():
+        folder.mkdir()
     request = PrewarmRequest(
         str(place.path.resolve()),
         wish.repeat,
@@ -169,7 +213,7 @@ def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Map
     )
 
 
-def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Prewarmed:
+def _judged(place: Place, ending: Ending, wish: Wish, timed: Timed, observer: Observer) -> Prewarmed:
     """What became of one bundle; its sample is kept before it is reported."""
     blueprint_id, version, strategy = place.path.parent.name, place.path.name, ""
     try:
@@ -191,15 +235,15 @@ def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Pre
         return made
     change = None
     if place.root is not None:
-        change = regression(sample, read(place.root, blueprint_id, version))
-        append(place.root, blueprint_id, version, sample)
+        change = regression(sample, read(place.root, place.path.parent.name, place.path.name))
+        timed.keep(sample)
     regressed = change is not None and wish.max_regression is not None and change > wish.max_regression
     slowest = max(sample.variants, key=lambda variant: variant.p50_ms, default=None)
     if slowest is not None:
-        timed = BundlePrewarmed(
+        event = BundlePrewarmed(
             str(place.root or ""), blueprint_id, version, strategy, slowest.p50_ms, slowest.p95_ms
         )
-        observer.on_event(timed)
+        observer.on_event(event)
     if regressed and change is not None and wish.max_regression is not None:
         reason = f"{change:.0%} slower than its record, {wish.max_regression:.0%} allowed"
         observer.on_event(Notice("warning", f"{blueprint_id} {version}: {reason}"))

@@ -125,9 +125,10 @@ def _runs(every: Sequence[RunHistory], runs: Runs, start: float) -> RunStats:
     return RunStats(
         live=sum(run.run in live for run in open_runs),
         dead=sum(run.run not in live for run in open_runs if run.problem is None),
-        ended=sum(not run.abandoned and not run.collection for run in ended),
+        ended=sum(not (run.abandoned or run.collection or run.prewarm) for run in ended),
         abandoned=sum(run.abandoned for run in ended),
         collections=sum(run.collection for run in ended),
+        prewarms=sum(run.prewarm and not run.abandoned for run in ended),
         damaged=sum(run.problem is not None for run in every),
     )
 

@@ -11,11 +11,14 @@ import msgspec
 from tezzeret_cli.errors import JournalDamagedError, JournalError, JournalLockedError, UnfinishedRunError
 from tezzeret_cli.model.events import Notice, Observer
 from tezzeret_cli.ops.environment import remove_scratch
+from tezzeret_cli.ops.prewarm_record import settle, settle_run
 from tezzeret_cli.runs.folder import Runs, age_s
 from tezzeret_cli.runs.state import RunState
 from tezzeret_cli.store.layout import explained
 from tezzeret_cli.store.publish import keep_in_place
 from tezzeret_cli.store.staging import remove_staged
+
+PREWARM = "prewarm"
 
 
 class Life(enum.StrEnum):
@@ -58,20 +61,35 @@ def summaries(runs: Runs) -> list[RunSummary]:
 
 
 def _summary(run: str, state: RunState, live: bool) -> RunSummary:
+    if state.ending is None and state.prewarming is not None:
+        warmed = state.prewarming
+        left = [bundle for bundle in warmed.plan.bundles if bundle not in warmed.done]
+        return RunSummary(
+            run=run,
+            life=Life.LIVE if live else Life.DEAD,
+            command=PREWARM,
+            created=_iso(warmed.plan.created),
+            jobs=len(warmed.plan.bundles),
+            done=len(warmed.done),
+            left=tuple(bundle.split("/")[1] for bundle in left),
+        )
     plan = state.plan
     if plan is None or state.ending is not None:
         return RunSummary(run, Life.LIVE if live else Life.ENDED)
-    when = datetime.datetime.fromtimestamp(plan.created, datetime.UTC)
     return RunSummary(
         run=run,
         life=Life.LIVE if live else Life.DEAD,
         command=plan.command,
-        created=when.isoformat(timespec="seconds"),
+        created=_iso(plan.created),
         jobs=len(plan.jobs),
         done=len(state.done),
         left=tuple(job.blueprint_id for job in state.left.values()),
         shard=str(plan.shard) if plan.shard else None,
     )
+
+
+def _iso(when: float) -> str:
+    return datetime.datetime.fromtimestamp(when, datetime.UTC).isoformat(timespec="seconds")
 
 
 def refuse_unfinished(runs: Runs, store: str) -> None:
@@ -86,10 +104,10 @@ def refuse_unfinished(runs: Runs, store: str) -> None:
 
 
 def tidy(runs: Runs, ttl_s: float, observer: Observer, root: Path) -> None:
-    """Put away dead runs that ended, and abandon those older than ``ttl_s`` seconds, on record.
+    """Put away dead runs that ended, settle prewarms, and abandon those older than ``ttl_s`` seconds.
 
     ``root`` is the store's folder. A run whose journal is damaged is left for a person. Raises
-    ``JournalError``.
+    ``JournalError`` and ``StoreError``.
     """
     for run in runs.unfinished():
         try:
@@ -97,9 +115,11 @@ def tidy(runs: Runs, ttl_s: float, observer: Observer, root: Path) -> None:
         except JournalError as error:
             observer.on_event(Notice("warning", f"run {run}: {error}"))
             continue
-        if state.plan is None or state.ending is not None:
+        if not state.unsettled:
             _put_away(runs, run)
-        elif (age := age_s(state.plan)) > ttl_s:
+        elif state.prewarming is not None:
+            settle_run(runs, run, root, observer)
+        elif state.plan is not None and (age := age_s(state.plan)) > ttl_s:
             reason = f"it is {age / 86400:.1f} days old, and {ttl_s / 86400:.1f} are allowed"
             abandon(runs, run, reason, root)
             observer.on_event(Notice("warning", f"run {run} was abandoned: too old"))
@@ -134,6 +154,9 @@ def abandon(runs: Runs, run: str, reason: str, root: Path) -> str | None:
     except JournalDamagedError:
         return runs.set_aside(run)
     if ledger is not None:
+        if ledger.state.prewarming is not None:
+            settle(runs, ledger, root, reason)
+            return None
         try:
             _keep_published(ledger.state, root)
             ledger.abandoned(reason)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tezzeret_cli.bundle.version import Version, parse
 from tezzeret_cli.errors import InputError, JournalChangedError, JournalError
 from tezzeret_cli.model.collect import GcPlan
+from tezzeret_cli.model.prewarm import PrewarmPlan
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.runs.ledger import Ledger, Replay
 from tezzeret_cli.runs.mounts import network_filesystem
@@ -38,14 +39,15 @@ class Runs:
 
     def __init__(self, state: Path, store_id: str, *, on_network: bool = False) -> None:
         self.root = state / store_id
+        self.store_id = store_id
         self._on_network = on_network
 
     @property
     def claims(self) -> Path:
         return self.root / CLAIMS
 
-    def begin(self, plan: RunPlan | GcPlan) -> Ledger:
-        """A new run or garbage collection, alive, with its plan on record."""
+    def begin(self, plan: RunPlan | GcPlan | PrewarmPlan) -> Ledger:
+        """A new run, garbage collection or prewarm, alive, with its plan on record."""
         self._prepare()
         self._drop_old()
         stamp = datetime.datetime.fromtimestamp(plan.created, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -78,7 +80,7 @@ class Runs:
 
     def unsettled(self) -> dict[str, RunState | None]:
         """The runs that are alive or can be resumed, each with where it stands, ``None`` where its journal
-        cannot be read. A garbage collection that died is none of them. Changes nothing."""
+        cannot be read. A garbage collection or a prewarm that died is none of them. Changes nothing."""
         found: dict[str, RunState | None] = {}
         for run in self._ids(OPEN):
             state = self._peeked(run)
@@ -122,15 +124,15 @@ class Runs:
         return self.root / OPEN / run
 
     def reopen(self, run: str, *, accept_tail_loss: bool = False) -> Ledger | None:
-        """The ledger of a dead run; ``None`` when it turns out that it ended, and at most its folder had
-        to be put away. Raises ``JournalLockedError`` when the run is alive."""
+        """The ledger of a dead run or prewarm; ``None`` when it turns out that it ended, and at most its
+        folder had to be put away. Raises ``JournalLockedError`` when the run is alive."""
         try:
             ledger = Ledger.open(self.folder(run), accept_tail_loss=accept_tail_loss)
         except JournalError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
-        if ledger.state.plan is not None and ledger.state.ending is None:
+        if ledger.state.unsettled:
             return ledger
         self.put_away(ledger)
         return None

@@ -11,8 +11,12 @@ import msgspec
 from tezzeret_cli.errors import JournalDamagedError
 from tezzeret_cli.model.collect import GcPlan, Item
 from tezzeret_cli.model.manifest import Reason
+from tezzeret_cli.model.prewarm import PrewarmPlan, Sample
 from tezzeret_cli.model.records import (
     SCHEMA,
+    BundleBegan,
+    BundleEnded,
+    BundleTimed,
     GcBegan,
     GcEnded,
     GcMarked,
@@ -21,6 +25,8 @@ from tezzeret_cli.model.records import (
     JobLost,
     JobRetried,
     JobStaged,
+    PrewarmBegan,
+    PrewarmEnded,
     Record,
     RunAbandoned,
     RunBegan,
@@ -29,11 +35,10 @@ from tezzeret_cli.model.records import (
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.runs.state import ImpossibleRecord, RunState, apply, frame_type, replay
-from tezzeret_cli.wal.frame import Frame
+from tezzeret_cli.wal.frame import Entry, Frame
 from tezzeret_cli.wal.journal import Journal
 from tezzeret_cli.wal.repair import Tail
 from tezzeret_cli.wal.segment import name
-from tezzeret_cli.wal.writer import Entry
 
 
 class JobLedger:
@@ -54,6 +59,20 @@ class JobLedger:
 
     def lost(self, reason: str) -> None:
         self._ledger.write(self._txn, JobLost(reason))
+
+
+class BundleLedger:
+    """The part of one bundle of a prewarm. After ``ended`` it takes no more."""
+
+    def __init__(self, ledger: Ledger, txn: bytes) -> None:
+        self._ledger = ledger
+        self._txn = txn
+
+    def timed(self, sample: Sample) -> None:
+        self._ledger.write(self._txn, BundleTimed(sample))
+
+    def ended(self, status: str, *, kept: bool) -> None:
+        self._ledger.write(self._txn, BundleEnded(status, kept))
 
 
 class Ledger:
@@ -88,9 +107,15 @@ class Ledger:
         last = found.ending.sequence
         return f"the journal's last write was cut off ({found.reason}); it goes on after record {last}"
 
-    def began(self, plan: RunPlan | GcPlan) -> None:
-        """The run, or the garbage collection, begins."""
-        self.write(self._run, GcBegan(plan) if isinstance(plan, GcPlan) else RunBegan(plan))
+    def began(self, plan: RunPlan | GcPlan | PrewarmPlan) -> None:
+        """The run, the garbage collection or the prewarm begins."""
+        match plan:
+            case GcPlan():
+                self.write(self._run, GcBegan(plan))
+            case PrewarmPlan():
+                self.write(self._run, PrewarmBegan(plan))
+            case _:
+                self.write(self._run, RunBegan(plan))
 
     def job(self, number: int, key: str) -> JobLedger:
         """An attempt at a job begins."""
@@ -113,6 +138,20 @@ class Ledger:
     def collected(self, counts: Mapping[str, int], freed_bytes: int) -> None:
         """The garbage collection ended."""
         self.write(self._run, GcEnded(dict(counts), freed_bytes))
+
+    def timing(self, bundle: str) -> BundleLedger:
+        """A bundle is about to be timed."""
+        txn = secrets.token_bytes(16)
+        self.write(txn, BundleBegan(bundle))
+        return BundleLedger(self, txn)
+
+    def open_timing(self, txn: str) -> BundleLedger:
+        """The part of a bundle that a dead process left open."""
+        return BundleLedger(self, bytes.fromhex(txn))
+
+    def prewarmed(self, counts: Mapping[str, int]) -> None:
+        """The prewarm ended."""
+        self.write(self._run, PrewarmEnded(dict(counts)))
 
     def abandoned(self, reason: str) -> None:
         """Nobody will finish the run."""

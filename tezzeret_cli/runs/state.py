@@ -6,7 +6,11 @@ import msgspec
 
 from tezzeret_cli.model.collect import GcPlan
 from tezzeret_cli.model.job import Job
+from tezzeret_cli.model.prewarm import PrewarmPlan, Sample
 from tezzeret_cli.model.records import (
+    BundleBegan,
+    BundleEnded,
+    BundleTimed,
     GcBegan,
     GcEnded,
     GcMarked,
@@ -15,6 +19,9 @@ from tezzeret_cli.model.records import (
     JobLost,
     JobRetried,
     JobStaged,
+    PrewarmBegan,
+    PrewarmEnded,
+    PrewarmRecord,
     Record,
     RunAbandoned,
     RunBegan,
@@ -43,15 +50,37 @@ class Done(msgspec.Struct):
     manifest_sha256: str | None = None
 
 
+class Timing(msgspec.Struct):
+    """A bundle that is being timed, or whose ``sample`` is about to be kept."""
+
+    bundle: str
+    sample: Sample | None = None
+
+
+class Prewarming(msgspec.Struct):
+    """Where a prewarm stands: bundles under way by transaction, and the status of those that ended."""
+
+    plan: PrewarmPlan
+    open: dict[str, Timing] = {}
+    done: dict[str, str] = {}
+
+
 class RunState(msgspec.Struct):
     """Where a run stands. Its size follows the jobs of the run, not the length of its journal. ``collection``
-    is the plan of a garbage collection, which has no ``plan`` and nothing that could be resumed."""
+    is the plan of a garbage collection, which has no ``plan`` and nothing that could be resumed; nor has a
+    prewarm, but what it measured is to be kept."""
 
     plan: RunPlan | None = None
     open: dict[str, OpenJob] = {}
     done: dict[int, Done] = {}
-    ending: RunEnded | RunAbandoned | GcEnded | None = None
+    ending: RunEnded | RunAbandoned | GcEnded | PrewarmEnded | None = None
     collection: GcPlan | None = None
+    prewarming: Prewarming | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something is left to do or to keep when nobody is at it."""
+        return self.ending is None and (self.plan is not None or self.prewarming is not None)
 
     @property
     def finished(self) -> dict[int, JobReport]:
@@ -79,6 +108,11 @@ _KINDS: dict[type[msgspec.Struct], tuple[Type, ...]] = {
     GcBegan: (Type.BEGIN,),
     GcMarked: (Type.DATA,),
     GcEnded: (Type.COMMIT,),
+    PrewarmBegan: (Type.BEGIN,),
+    BundleBegan: (Type.BEGIN,),
+    BundleTimed: (Type.DATA,),
+    BundleEnded: (Type.COMMIT, Type.ABORT),
+    PrewarmEnded: (Type.COMMIT,),
 }
 
 _DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
@@ -89,6 +123,8 @@ def frame_type(record: Record) -> Type:
     """The type of frame that ``record`` is written in."""
     if isinstance(record, JobEnded):
         return Type.COMMIT if record.report.bundle else Type.ABORT
+    if isinstance(record, BundleEnded):
+        return Type.COMMIT if record.kept else Type.ABORT
     return _KINDS[type(record)][0]
 
 
@@ -109,8 +145,10 @@ def apply(state: RunState, txn: bytes, record: Record) -> RunState:
     """``state`` after one record; it is changed in place. Raises ``ImpossibleRecord``."""
     if isinstance(record, GcBegan | GcMarked | GcEnded):
         return _collection(state, record)
+    if isinstance(record, PrewarmRecord) or (isinstance(record, RunAbandoned) and state.prewarming):
+        return _prewarm(state, txn.hex(), record)
     if isinstance(record, RunBegan):
-        if state.plan is not None or state.collection is not None:
+        if _began(state):
             raise ImpossibleRecord("a second beginning of the run")
         state.plan = record.plan
         return state
@@ -124,9 +162,41 @@ def apply(state: RunState, txn: bytes, record: Record) -> RunState:
     return _job(state, state.plan, txn.hex(), record)
 
 
+def _began(state: RunState) -> bool:
+    return state.plan is not None or state.collection is not None or state.prewarming is not None
+
+
+def _prewarm(state: RunState, txn: str, record: PrewarmRecord | RunAbandoned) -> RunState:
+    if isinstance(record, PrewarmBegan):
+        if _began(state):
+            raise ImpossibleRecord("a second beginning")
+        state.prewarming = Prewarming(record.plan)
+        return state
+    prewarming = state.prewarming
+    if prewarming is None or state.ending is not None:
+        raise ImpossibleRecord(f"a {type(record).__name__} outside of a prewarm")
+    if isinstance(record, PrewarmEnded | RunAbandoned):
+        state.ending = record
+        return state
+    if isinstance(record, BundleBegan):
+        if txn in prewarming.open or record.bundle not in prewarming.plan.bundles:
+            raise ImpossibleRecord(f"a beginning of {record.bundle}")
+        prewarming.open[txn] = Timing(record.bundle)
+        return state
+    timing = prewarming.open.get(txn)
+    if timing is None:
+        raise ImpossibleRecord(f"a {type(record).__name__} of a bundle that is not open")
+    if isinstance(record, BundleTimed):
+        timing.sample = record.sample
+    else:
+        prewarming.done[timing.bundle] = record.status
+        del prewarming.open[txn]
+    return state
+
+
 def _collection(state: RunState, record: GcBegan | GcMarked | GcEnded) -> RunState:
     if isinstance(record, GcBegan):
-        if state.plan is not None or state.collection is not None:
+        if _began(state):
             raise ImpossibleRecord("a second beginning")
         state.collection = record.plan
         return state

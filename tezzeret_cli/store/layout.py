@@ -15,6 +15,7 @@ import msgspec
 from tezzeret_cli.bundle.scan import BUNDLES
 from tezzeret_cli.bundle.version import parse
 from tezzeret_cli.errors import InputError, StoreError, StoreLockedError
+from tezzeret_cli.files import Lock, lock_file, sync, sync_folder
 from tezzeret_cli.wal.disk import Disk, make_folders
 
 STORE_FORMAT = 1
@@ -49,21 +50,24 @@ class Store:
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:
         """Hold the lock under which versions are given out. Raises ``StoreLockedError``, ``StoreError``."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.root / LOCK, fallback_to_soft=False)
-        with explained(self.root):
-            try:
-                lock.acquire(timeout=LOCK_WAIT_S)
-            except Timeout:
-                raise StoreLockedError(
-                    f"{self.root}: another process has held its lock for {LOCK_WAIT_S:.0f} s",
-                    advice="wait for it to end, or look for a stopped process",
-                ) from None
+        lock = store_lock(self.root, LOCK)
         try:
             yield
         finally:
             lock.release()
+
+
+def store_lock(root: Path, name: str) -> Lock:
+    """The lock ``name`` of the store at ``root``. Raises ``StoreLockedError`` when another process holds it
+    for too long, and ``StoreError``."""
+    with explained(root):
+        lock = lock_file(root / name, wait_s=LOCK_WAIT_S)
+    if lock is None:
+        raise StoreLockedError(
+            f"{root}: another process has held {name} for {LOCK_WAIT_S:.0f} s",
+            advice="wait for it to end, or look for a stopped process",
+        )
+    return lock
 
 
 def open_store(root: Path) -> Store:
@@ -152,20 +156,6 @@ def probe(folder: Path, count: int = 1 << 18) -> None:
         sync(path)
     finally:
         path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of a folder durable."""
-    sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def sync(path: Path, flags: int = os.O_RDONLY) -> None:
-    """Make a file durable."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

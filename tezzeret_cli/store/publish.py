@@ -14,9 +14,10 @@ import msgspec
 from tezzeret_cli.bundle.canonical import canonical
 from tezzeret_cli.bundle.read import MANIFEST, SIGNATURE
 from tezzeret_cli.bundle.version import Version, next_version, parse
+from tezzeret_cli.files import sync, sync_folder, write_whole
 from tezzeret_cli.model.manifest import Manifest, Signing
 from tezzeret_cli.store.catalogue import Catalogue
-from tezzeret_cli.store.layout import Store, explained, sync, sync_folder
+from tezzeret_cli.store.layout import Store, explained
 from tezzeret_cli.store.retired import unused
 from tezzeret_cli.trust.signer import Signer
 
@@ -92,9 +93,7 @@ def _write_signed(folder: Path, manifest: Manifest, signer: Signer) -> str:
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    draft = folder / f".{name}"
-    draft.write_bytes(data)
-    draft.replace(folder / name)
+    write_whole(folder / name, data, draft=folder / f".{name}", durable=False)
 
 
 def sync_tree(folder: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tezzeret_cli.store.layout import Store, explained, sync_folder
+from tezzeret_cli.files import sync_folder
+from tezzeret_cli.store.layout import Store, explained
 from tezzeret_cli.store.publish import rename_no_replace
 
 QUARANTINE = "quarantine"

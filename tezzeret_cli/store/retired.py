@@ -9,7 +9,7 @@ import msgspec
 
 from tezzeret_cli.bundle.version import Version, parse
 from tezzeret_cli.errors import StoreError
-from tezzeret_cli.store.layout import sync, sync_folder
+from tezzeret_cli.files import sync_folder, write_whole
 
 RETIRED = "retired"
 
@@ -29,11 +29,8 @@ def retire(root: Path, blueprint_id: str, versions: Iterable[Version]) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(exist_ok=True)
         sync_folder(root)
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(msgspec.json.encode(dict(sorted(changed.items()))) + b"\n")
-    sync(draft)
-    draft.replace(path)
-    sync_folder(path.parent)
+    data = msgspec.json.encode(dict(sorted(changed.items()))) + b"\n"
+    write_whole(path, data, draft=path.with_name(f".{path.name}"))
 
 
 def retired(root: Path, blueprint_id: str, lineage: str) -> Version | None:

@@ -5,33 +5,44 @@ Bundles are immutable, so what is measured later is kept beside them.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from tezzeret_cli.files import sync_folder, write_whole
 from tezzeret_cli.model.prewarm import Sample
-from tezzeret_cli.store.layout import explained
+from tezzeret_cli.store.layout import TMP, explained, store_lock
 
 SAMPLES = "samples"
 SUFFIX = ".jsonl"
+LOCK = "samples.lock"
+DRAFT = "samples.draft"
 
 
 def append(root: Path, blueprint_id: str, version: str, sample: Sample) -> None:
-    """Add one measurement to a bundle's. One write, so that readers see whole lines; a torn line of a killed
-    process is closed first. Raises ``StoreError``."""
+    """Add one measurement to a bundle's, durably, unless it is there. Readers see whole files.
+
+    Raises ``StoreError``, and ``StoreLockedError`` when another process adds one for too long.
+    """
     path = path_of(root, blueprint_id, version)
-    with explained(root):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
-            file.write((b"\n" if torn else b"") + msgspec.json.encode(sample) + b"\n")
+    lock = store_lock(root, LOCK)
+    try:
+        with explained(root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if sample not in read(root, blueprint_id, version):
+                before = path.read_bytes() if path.exists() else b""
+                ended = b"\n" if before and not before.endswith(b"\n") else b""
+                line = msgspec.json.encode(sample) + b"\n"
+                write_whole(path, before + ended + line, draft=root / TMP / DRAFT)
+            for folder in (path.parent, path.parent.parent, root):
+                sync_folder(folder)
+    finally:
+        lock.release()
 
 
 def read(root: Path, blueprint_id: str, version: str) -> list[Sample]:
-    """The measurements of a bundle, oldest first. A line that does not decode is passed over: a process died
-    while it wrote it. Raises ``StoreError``."""
+    """The measurements of a bundle, oldest first. A line that does not decode is passed over: an earlier
+    version's process died while it wrote it. Raises ``StoreError``."""
     found = []
     with explained(root):
         try:

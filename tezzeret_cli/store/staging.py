@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
+from tezzeret_cli.files import lock_file, wait_for_lock
 from tezzeret_cli.store.layout import STORE_FILE, TMP, Store, explained
 
 PREFIX = "run-"
@@ -19,14 +20,11 @@ class Staging:
     tell a live one from a dead one without asking for process ids."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        from filelock import FileLock
-
         self._root = store.root
         self.path = store.tmp / f"{PREFIX}{run_id}"
         with explained(store.root):
             self.path.mkdir(exist_ok=True)
-            self._lock = FileLock(self.path / _LOCK, fallback_to_soft=False)
-            self._lock.acquire()
+            self._lock = wait_for_lock(self.path / _LOCK)
 
     def folder(self, name: str) -> Path:
         """A new, empty folder, replacing one of that name."""
@@ -69,12 +67,11 @@ def left_behind(tmp: Path, keep: Set[str], ended: Callable[[str], bool]) -> Iter
 
 def remove_left_behind(folder: Path) -> bool:
     """Remove a staging folder unless the run that made it turns out to be alive; whether it was removed."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / _LOCK, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
+        lock = lock_file(folder / _LOCK)
+    except OSError:
+        return False
+    if lock is None:
         return False
     shutil.rmtree(folder, ignore_errors=True)
     lock.release()

@@ -8,8 +8,6 @@ bus that is slow or gone does not slow it down.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.errors import SettingsError
+from tezzeret_cli.files import lock_folder, write_whole
 from tezzeret_cli.model.events import (
     BundlePrewarmed,
     Event,
@@ -98,8 +97,7 @@ class Publisher:
                     made = [found for line in batch if (found := self._made(line)) is not None]
                     self._send([message for found in made for message in found])
                     draft = self._cursor.with_suffix(".tmp")
-                    draft.write_bytes(msgspec.json.encode(after))
-                    draft.replace(self._cursor)
+                    write_whole(self._cursor, msgspec.json.encode(after), draft=draft, durable=False)
                     sent += len(made)
         finally:
             if self._client is not None:
@@ -176,17 +174,14 @@ class Publisher:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[bool]:
         try:
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            yield False
-            return
+            lock = lock_folder(self._folder)
+        except (FileNotFoundError, NotADirectoryError):
+            lock = None  # nothing was ever written
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
+            yield lock is not None
         finally:
-            os.close(descriptor)
+            if lock is not None:
+                lock.release()
 
 
 class Oona:

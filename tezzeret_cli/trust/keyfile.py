@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tezzeret_cli.errors import InputError, SettingsError
+from tezzeret_cli.files import write_new
 from tezzeret_cli.trust.trusted import trusted_folder
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def make_key(config: Path, passphrase: bytes | None) -> Path:
         trusted.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = ecdsa.generate(path.stem)
         name = f"{_host()}-{secrets.token_hex(4)}.pem"
-        _write_new(trusted / name, key.public.pem, 0o644)
-        if not _write_new(path, key.pem(passphrase), 0o600):
+        write_new(trusted / name, key.public.pem, 0o644)
+        if not write_new(path, key.pem(passphrase), 0o600):
             (trusted / name).unlink(missing_ok=True)
     except OSError as error:
         raise SettingsError(
@@ -71,28 +71,3 @@ def make_key(config: Path, passphrase: bytes | None) -> Path:
 def _host() -> str:
     name = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in socket.gethostname())
     return name.strip("-")[:40] or "host"
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> bool:
-    """Write a file that is whole and durable once it has its name; ``False`` where something has it."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return False
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return True

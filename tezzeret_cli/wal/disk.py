@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from tezzeret_cli.errors import JournalError
+from tezzeret_cli.files import is_locked, lock_file
 
 
 class Held(Protocol):
     """A lock that is held."""
 
     def release(self) -> None: ...
-
-
-class Flock:
-    """A lock of the kernel's on an open file: gone when the process is, and no folder is made for it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 class Disk:
@@ -71,27 +59,11 @@ class Disk:
 
     def lock(self, path: Path) -> Held | None:
         """Take the lock on ``path`` without waiting, ``None`` where another holds it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return Flock(descriptor)
+        return lock_file(path)
 
     def is_locked(self, path: Path) -> bool:
         """Whether another process holds the lock on ``path``, found without keeping anybody from it."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_locked(path)
 
 
 @contextlib.contextmanager

@@ -12,11 +12,11 @@ from types import TracebackType
 
 from tezzeret_cli.errors import JournalLockedError
 from tezzeret_cli.wal.disk import Disk, Held, explained, opened, sync_folder
-from tezzeret_cli.wal.frame import NO_TXN, Flag, Frame, Type
+from tezzeret_cli.wal.frame import NO_TXN, Entry, Flag, Frame, Type
 from tezzeret_cli.wal.reader import RECORDS, Scan
 from tezzeret_cli.wal.repair import Verdict, judge, settle
 from tezzeret_cli.wal.segment import DRAFT, name, numbers
-from tezzeret_cli.wal.writer import Entry, Options, Point, Writer
+from tezzeret_cli.wal.writer import Options, Point, Writer
 
 LOCK = "journal.lock"
 _LOOKS, _LOOK_S = 10, 0.02

@@ -15,20 +15,12 @@ import msgspec
 
 from tezzeret_cli.errors import JournalError
 from tezzeret_cli.wal.disk import Disk, explained, write_all
-from tezzeret_cli.wal.frame import MAX_PAYLOAD, NO_CHAIN, NO_TXN, Flag, Type, encode
+from tezzeret_cli.wal.frame import HEADER, MAX_PAYLOAD, NO_CHAIN, NO_TXN, Entry, Type, encode
 from tezzeret_cli.wal.segment import Opening, create, new_salt
 
 _BATCH = 1 << 20
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """What to append: a type, the transaction it belongs to (16 bytes), and a payload of at most 64 MiB."""
-
-    type: Type
-    txn: bytes
-    payload: bytes = b""
-    schema: int = 0
-    flags: Flag = Flag(0)
+_OWN = frozenset((0, Type.SEGMENT, Type.SEAL))
+_TXN = len(NO_TXN)
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -112,7 +104,7 @@ class Writer:
                 self._seal()
                 self._advance()
             first = self._point.sequence + 1
-            self._put(b"".join(self._encode(entries)))
+            self._put(self._encode(entries))
             return list(range(first, self._point.sequence + 1))
 
     def rebase(self, entries: Sequence[Entry]) -> int:
@@ -157,7 +149,7 @@ class Writer:
         self._failure = None
 
     def _seal(self) -> None:
-        self._put(b"".join(self._encode([Entry(Type.SEAL, NO_TXN)])))
+        self._put(self._encode([Entry(Type.SEAL, NO_TXN)]))
 
     def _put(self, data: bytes) -> None:
         write_all(self._disk, self._descriptor, data)
@@ -166,32 +158,24 @@ class Writer:
         self.bytes += len(data)
         self._durable = self._point.sequence
 
-    def _encode(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """The entries as the next frames. The point moves on when all are taken."""
-        point, salt, durable, now = self._point, self._salt, self._durable, time.time_ns()
-        sequence, length, chain = point.sequence, point.length, point.chain
-        epoch, number = point.epoch, point.number
-        for entry in entries:
-            sequence += 1
-            data, chain = encode(
-                entry.type,
-                entry.txn,
-                entry.payload,
-                sequence,
-                epoch,
-                now,
-                durable,
-                number,
-                salt,
-                chain,
-                length,
-                entry.flags,
-                entry.schema,
-            )
-            length += len(data)
-            yield data
-        self.frames += sequence - point.sequence
-        point.sequence, point.length, point.chain = sequence, length, chain
+    def _encode(self, entries: Sequence[Entry]) -> bytes:
+        """The entries as the next frames; the point moves on."""
+        point = self._point
+        data, point.chain = encode(
+            entries,
+            point.sequence + 1,
+            point.epoch,
+            time.time_ns(),
+            self._durable,
+            point.number,
+            self._salt,
+            point.chain,
+            point.length,
+        )
+        point.sequence += len(entries)
+        point.length += len(data)
+        self.frames += len(entries)
+        return data
 
     def _advance(self, entries: Sequence[Entry] = (), *, base: bool = False) -> None:
         """Make the next segment, begin it with ``entries``, and go on in it."""
@@ -209,13 +193,15 @@ class Writer:
         self._open(path)
 
     def _batches(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        batch = bytearray()
-        for data in self._encode(entries):
-            batch += data
-            if len(batch) >= _BATCH:
-                yield bytes(batch)
-                batch.clear()
-        yield bytes(batch)
+        batch: list[Entry] = []
+        size = 0
+        for entry in entries:
+            batch.append(entry)
+            size += HEADER + len(entry.payload)
+            if size >= _BATCH:
+                yield self._encode(batch)
+                batch, size = [], 0
+        yield self._encode(batch)
 
     def _open(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_APPEND
@@ -234,9 +220,9 @@ class Writer:
 
 def _check(entries: Sequence[Entry]) -> None:
     for entry in entries:
-        if entry.type in (0, Type.SEGMENT, Type.SEAL):
+        if entry.type in _OWN:
             raise JournalError(f"a record of type {entry.type}: that is the log's own")
         if len(entry.payload) > MAX_PAYLOAD:
             raise JournalError(f"a record of {len(entry.payload)} bytes: the most is {MAX_PAYLOAD}")
-        if len(entry.txn) != len(NO_TXN):
-            raise JournalError(f"a transaction id of {len(entry.txn)} bytes: it has {len(NO_TXN)}")
+        if len(entry.txn) != _TXN:
+            raise JournalError(f"a transaction id of {len(entry.txn)} bytes: it has {_TXN}")

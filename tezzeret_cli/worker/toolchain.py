@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tezzeret_cli.files import wait_for_lock, write_whole
 from tezzeret_cli.worker.sources import Code
 
 _NATIVE = Path(__file__).parent / "native"
@@ -108,10 +108,13 @@ class Toolchain:
             if not self._precompile:
                 _write(header, text)
                 return header
-            with _locked(folder / f"{key}.lock"):
+            lock = wait_for_lock(folder / f"{key}.lock")
+            try:
                 if not compiled.exists():
                     _write(header, text)
                     self._made([*command, "-x", "c++-header", header.name], compiled, folder)
+            finally:
+                lock.release()
         return header
 
     def _made(self, command: Sequence[str], target: Path, folder: Path) -> None:
@@ -130,8 +133,7 @@ class Toolchain:
 
 def _write(path: Path, text: str) -> None:
     """A file that is there whole or not at all, for readers that do not wait."""
-    with _whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode(), durable=False)
 
 
 @contextlib.contextmanager
@@ -147,13 +149,3 @@ def _whole(target: Path) -> Iterator[Path]:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tezzeret_cli.host import memory
 from tezzeret_cli.host.memory import read_memory, usable_cores
 
 
@@ -80,3 +81,9 @@ def test_a_quota_limits_the_cores(kernel, quota, cores):
     own = usable_cores(*kernel({}, {}))
     found = usable_cores(*kernel({"self/cgroup": "0::/a\n"}, {"a/cpu.max": quota + "\n"}))
     assert found == (cores or own)
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(8, 3, 2), (2, 2, 1), (2, 9, 1)])
+def test_processes_that_work_at_once_share_the_cores(monkeypatch, cores, workers, threads):
+    monkeypatch.setattr(memory, "usable_cores", lambda: cores)
+    assert memory.threads_each(workers) == threads

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.forging import TARGET, Simulator, built, forge, job, plan, proved
+from tests.support.forging import TARGET, Simulator, built, forge, job, plan, proved, script
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.scan import published
+from tezzeret_cli.host import memory
 from tezzeret_cli.model.build import BuildRefused, BuildResult
 from tezzeret_cli.model.descriptor import Descriptor
 from tezzeret_cli.model.manifest import Reason
@@ -58,6 +59,20 @@ def test_a_build_that_proves_itself_is_published_as_compiled(store):
     assert simulator.started == ["build", "prove"]
     assert check_store(store) == [True]
     assert exit_code(report) == 0
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(6, 2, "3"), (3, 2, "1"), (1, 2, "1")])
+def test_the_processors_that_may_be_used_are_shared_by_the_jobs(store, monkeypatch, cores, workers, threads):
+    class Warm(Simulator):
+        def __call__(self, preload, env):
+            seen.update(env)
+            return self
+
+    seen = {}
+    monkeypatch.setattr(memory, "usable_cores", lambda: cores)
+    jobs = [job("BP001"), job("BP002")]
+    compile_blueprints(plan(store, jobs, workers=workers), forge(store, Warm(script)))
+    assert (seen["OMP_NUM_THREADS"], seen["MKL_NUM_THREADS"]) == (threads, threads)
 
 
 def test_the_second_run_does_nothing(store):

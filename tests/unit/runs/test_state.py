@@ -9,12 +9,18 @@ import pytest
 
 from tests.support.forging import job, plan
 from tezzeret_cli.model.manifest import Reason
+from tezzeret_cli.model.prewarm import PrewarmPlan, Sample
 from tezzeret_cli.model.records import (
+    BundleBegan,
+    BundleEnded,
+    BundleTimed,
     JobBegan,
     JobEnded,
     JobLost,
     JobRetried,
     JobStaged,
+    PrewarmBegan,
+    PrewarmEnded,
     RunAbandoned,
     RunBegan,
     RunEnded,
@@ -107,3 +113,47 @@ def test_a_job_commits_when_there_is_a_bundle(record, kind):
 def test_a_snapshot_stands_for_the_state(began):
     state = apply(apply(began, FIRST, JobBegan(0, "k")), FIRST, STAGED)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=RunState) == state
+
+
+MADE = Sample(1.0, "host", "2.13", 2, "cpu", 1.0, ())
+PREWARM = PrewarmBegan(PrewarmPlan("0", "id", "/store", ("bundles/BP001/1.0.0+x",), 3, 1, 1, None, 1.0))
+
+
+def test_a_bundle_of_a_prewarm_is_open_from_its_beginning_to_its_end():
+    state = apply(RunState(), RUN, PREWARM)
+    assert state.unsettled
+    state = apply(state, FIRST, BundleBegan("bundles/BP001/1.0.0+x"))
+    state = apply(state, FIRST, BundleTimed(MADE))
+    assert [timing.sample for timing in state.prewarming.open.values()] == [MADE]
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=RunState)
+    state = apply(state, FIRST, BundleEnded("warmed", True))
+    assert (state.prewarming.open, state.prewarming.done) == ({}, {"bundles/BP001/1.0.0+x": "warmed"})
+    state = apply(state, RUN, PrewarmEnded({}))
+    assert not state.unsettled
+    assert frame_type(BundleEnded("warmed", True)) is Type.COMMIT
+    assert frame_type(BundleEnded("lost", False)) is Type.ABORT
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [BundleBegan("bundles/BP001/1.0.0+x")],
+        [PREWARM, PREWARM],
+        [PREWARM, BundleBegan("bundles/BP002/1.0.0+x")],
+        [PREWARM, BundleTimed(MADE)],
+        [PREWARM, BundleEnded("warmed", True)],
+        [PREWARM, PrewarmEnded({}), BundleBegan("bundles/BP001/1.0.0+x")],
+        [PREWARM, RunAbandoned("died"), PrewarmEnded({})],
+        [PREWARM, JobBegan(0, "k")],
+    ],
+)
+def test_records_that_no_prewarm_writes_are_refused(records):
+    state = RunState()
+    with pytest.raises(ImpossibleRecord):  # noqa: PT012
+        for record in records:
+            state = apply(state, FIRST, record)
+
+
+def test_a_run_and_a_prewarm_do_not_share_a_journal(began):
+    with pytest.raises(ImpossibleRecord):
+        apply(began, RUN, PREWARM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import msgspec
 import pytest
 from xxhash import xxh3_64_intdigest
 
@@ -11,6 +12,7 @@ from tezzeret_cli.wal.frame import (
     HEADER,
     MAX_PAYLOAD,
     NO_CHAIN,
+    Entry,
     Fault,
     Flag,
     Frame,
@@ -23,11 +25,9 @@ from tezzeret_cli.wal.frame import (
     read_payload,
 )
 
-FIELDS = {
-    "type": Type.DATA,
-    "txn": b"t" * 16,
-    "payload": b"payload",
-    "sequence": 7,
+ENTRY = Entry(Type.DATA, b"t" * 16, b"payload", schema=5)
+PLACE = {
+    "first": 7,
     "epoch": 2,
     "timestamp": 99,
     "durable": 6,
@@ -35,12 +35,11 @@ FIELDS = {
     "salt": b"s" * 16,
     "chain": b"c" * 16,
     "offset": 512,
-    "schema": 5,
 }
 
 
 def made(**changes) -> bytes:
-    return encode(**{**FIELDS, **changes})[0]
+    return encode([msgspec.structs.replace(ENTRY, **changes)], **PLACE)[0]
 
 
 def with_field(data: bytes, offset: int, form: str, value: int) -> bytes:
@@ -54,7 +53,7 @@ def with_field(data: bytes, offset: int, form: str, value: int) -> bytes:
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 1000])
 def test_what_is_encoded_is_decoded(size):
     payload = b"x" * size
-    data, chain = encode(**{**FIELDS, "payload": payload})
+    data, chain = encode([msgspec.structs.replace(ENTRY, payload=payload)], **PLACE)
     frame = decode_header(data, 0, 512)
     assert isinstance(frame, Frame)
     assert read_payload(data, 0, frame) is None
@@ -65,6 +64,17 @@ def test_what_is_encoded_is_decoded(size):
     assert len(data) % 8 == 0
     assert continues(data, 0, frame, b"c" * 16)
     assert not continues(data, 0, frame, NO_CHAIN)
+
+
+def test_frames_of_a_group_are_those_made_one_by_one():
+    entries = [msgspec.structs.replace(ENTRY, payload=b"x" * size, schema=size) for size in range(20)]
+    group, last = encode(entries, **PLACE)
+    single, place = b"", dict(PLACE)
+    for number, entry in enumerate(entries):
+        data, place["chain"] = encode([entry], **place)
+        single += data
+        place.update(first=PLACE["first"] + number + 1, offset=PLACE["offset"] + len(single))
+    assert (group, last) == (single, place["chain"])
 
 
 def test_the_header_is_laid_out_as_documented():
@@ -149,5 +159,7 @@ def test_pieces_are_cut_where_sectors_end():
 )
 def test_a_payload_with_zeros_of_its_own_says_so(payload, offset, expected):
     assert naturally_zero(payload, offset) is expected
-    frame = decode_header(made(payload=payload, offset=offset + 4096 - HEADER), 0, offset + 4096 - HEADER)
+    place = {**PLACE, "offset": offset + 4096 - HEADER}
+    data, _ = encode([msgspec.structs.replace(ENTRY, payload=payload)], **place)
+    frame = decode_header(data, 0, place["offset"])
     assert bool(frame.flags & Flag.ZEROS) is expected

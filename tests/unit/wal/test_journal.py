@@ -18,11 +18,11 @@ from tezzeret_cli.errors import (
     JournalVersionError,
 )
 from tezzeret_cli.wal.disk import Disk
-from tezzeret_cli.wal.frame import MAX_PAYLOAD, Flag, Type
+from tezzeret_cli.wal.frame import MAX_PAYLOAD, Entry, Flag, Type
 from tezzeret_cli.wal.journal import Journal, is_live
 from tezzeret_cli.wal.reader import Scan, read
 from tezzeret_cli.wal.repair import Tail, inspect
-from tezzeret_cli.wal.writer import Entry, Options
+from tezzeret_cli.wal.writer import Options
 
 
 @pytest.fixture
