@@ -83,9 +83,10 @@ class Instance:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.authority = Authority() if timestamps else None
-        self.logs: dict[int, RekorV1 | RekorV2] = {1: RekorV1()}
+        host = self.url.removeprefix("http://")
+        self.logs: dict[int, RekorV1 | RekorV2] = {1: RekorV1(host)}
         if rekor == 2:
-            self.logs[2] = RekorV2(self.url.removeprefix("http://"))
+            self.logs[2] = RekorV2(host)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 

@@ -48,7 +48,10 @@ def described(url: str, key: bytes, details: str, log_id: bytes) -> dict[str, An
 
 
 class RekorV1:
-    def __init__(self) -> None:
+    """``name`` is who signs its checkpoints: host and port."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._leaves: list[bytes] = []
 
@@ -73,7 +76,7 @@ class RekorV1:
         body = rfc8785.dumps({"apiVersion": "0.0.1", "kind": "dsse", "spec": spec})
         self._leaves.append(hashlib.sha256(b"\0" + body).digest())
         index, size, root = len(self._leaves) - 1, len(self._leaves), _root(self._leaves)
-        note = f"loopback\n{size}\n{b64(root)}\n"
+        note = f"{self._name} - 1\n{size}\n{b64(root)}\n"
         signature = key_id(self._key)[:4] + self._key.sign(note.encode(), ECDSA)
         entry = {
             "body": b64(body),
@@ -87,14 +90,14 @@ class RekorV1:
             "rootHash": root.hex(),
             "treeSize": size,
             "hashes": [each.hex() for each in _path(index, self._leaves)],
-            "checkpoint": f"{note}\n\u2014 loopback {b64(signature)}\n",
+            "checkpoint": f"{note}\n\u2014 {self._name} {b64(signature)}\n",
         }
         verification = {"inclusionProof": proof, "signedEntryTimestamp": b64(promise)}
         return {hashlib.sha256(body).hexdigest(): {**entry, "verification": verification}}
 
 
 class RekorV2:
-    """``name`` is the origin of its checkpoints: host and port."""
+    """``name`` is the origin of its checkpoints, and who signs them: host and port."""
 
     def __init__(self, name: str) -> None:
         self._name = name
