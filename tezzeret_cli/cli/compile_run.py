@@ -20,7 +20,7 @@ from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
-from tezzeret_cli.cli.signing import make_signer, signing_options
+from tezzeret_cli.cli.signing import make_doubts, make_signer, signing_options
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
 from tezzeret_cli.host.gpu import capabilities
 from tezzeret_cli.host.memory import read_memory
@@ -106,7 +106,8 @@ def run(flags: Flags) -> int:
     resumed: list[tuple[Report, bool]] = []
     with stopping() as stop, observer:
         if flags.dry_run:
-            report = plan_only(plan, root, observer, explained=flags.explain)
+            doubts = make_doubts(plan.options.signing, environment)
+            report = plan_only(plan, root, doubts, observer, explained=flags.explain)
         else:
             report = _compile(flags, settings, plan, environment, observer, stop, resumed)
     if flags.json:
