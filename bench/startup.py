@@ -41,10 +41,7 @@ def main() -> None:
     }
     for name, (clock, used) in medians.items():
         print(f"{name}\t{clock:.0f}\t{used:.0f}")
-    for above, below in (
-        ("tezzeret --help", "import typer, rich"),
-        ("compile, unchanged", "tezzeret --help"),
-    ):
+    for below, above in itertools.pairwise(commands):
         ratios = (f"{one / other:.2f}" for one, other in zip(medians[above], medians[below], strict=True))
         print(f"{above} / {below}", *ratios, sep="\t")
     print(f"peak memory of the largest\t{peak / 1024:.0f} MiB")
