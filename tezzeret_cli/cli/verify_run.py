@@ -13,7 +13,6 @@ import msgspec
 
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
-from tezzeret_cli.ops.rehearsal import rehearse_all
 from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
@@ -22,7 +21,6 @@ from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.trust.policy import Policy, TrustedIdentity, TrustedKeys
 from tezzeret_cli.trust.trusted import trusted_keys
 from tezzeret_cli.trust.verify import Expected
-from tezzeret_cli.worker.pool import WorkerPool
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 HEADINGS = ("bundle", "version", "status", "signed by", "problem")
@@ -63,12 +61,19 @@ def run_verify(flags: Flags) -> int:
         checks += older
         notes += unreadable
     if flags.load:
-        checks = rehearse_all(
-            checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers
-        )
+        checks = _rehearsed(checks, environment, settings, workers)
     report = make_verify_report(checks, notes)
     _show(flags, report)
     return verify_exit_code(report)
+
+
+def _rehearsed(
+    checks: list[BundleCheck], environment: Mapping[str, str], settings: Settings, workers: int
+) -> list[BundleCheck]:
+    from tezzeret_cli.ops.rehearsal import rehearse_all
+    from tezzeret_cli.worker.pool import WorkerPool
+
+    return rehearse_all(checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers)
 
 
 def _policy(flags: Flags) -> Policy:
