@@ -39,6 +39,7 @@ _tezzeret() {
             'tezzeret compile|--select') option=$word ;;
             'tezzeret compile|--tier') option=$word ;;
             'tezzeret compile|--stage') option=$word ;;
+            'tezzeret compile|--shard') option=$word ;;
             'tezzeret compile|--param') option=$word ;;
             'tezzeret compile|--profile') option=$word ;;
             'tezzeret compile|--device') option=$word ;;
@@ -53,12 +54,14 @@ _tezzeret() {
             'tezzeret compile|--identity-token') option=$word ;;
             'tezzeret compile|--trust-config') option=$word ;;
             'tezzeret compile|--oona-url') option=$word ;;
+            'tezzeret compile|--output-format') option=$word ;;
             'tezzeret resume|--store') option=$word ;;
             'tezzeret resume|--state') option=$word ;;
             'tezzeret resume|--run') option=$word ;;
             'tezzeret resume|--abandon') option=$word ;;
             'tezzeret resume|--oona-url') option=$word ;;
             'tezzeret resume|--identity-token') option=$word ;;
+            'tezzeret resume|--output-format') option=$word ;;
             'tezzeret gc|--store') option=$word ;;
             'tezzeret gc|--ttl') option=$word ;;
             'tezzeret gc|--keep') option=$word ;;
@@ -74,8 +77,13 @@ _tezzeret() {
             'tezzeret prewarm|--jobs' | 'tezzeret prewarm|-j') option=$word ;;
             'tezzeret prewarm|--repeat') option=$word ;;
             'tezzeret prewarm|--max-regression') option=$word ;;
+            'tezzeret prewarm|--key') option=$word ;;
+            'tezzeret prewarm|--cert-identity') option=$word ;;
+            'tezzeret prewarm|--cert-oidc-issuer') option=$word ;;
+            'tezzeret prewarm|--trusted-root') option=$word ;;
             'tezzeret prewarm|--allow-factory') option=$word ;;
             'tezzeret prewarm|--oona-url') option=$word ;;
+            'tezzeret prewarm|--output-format') option=$word ;;
             'tezzeret stats|--store') option=$word ;;
             'tezzeret stats|--since') option=$word ;;
             'tezzeret stats|--format') option=$word ;;
@@ -93,6 +101,8 @@ _tezzeret() {
             'tezzeret verify|--expect-digest') option=$word ;;
             'tezzeret verify|--jobs' | 'tezzeret verify|-j') option=$word ;;
             'tezzeret verify|--state') option=$word ;;
+            'tezzeret verify|--oona-url') option=$word ;;
+            'tezzeret verify|--output-format') option=$word ;;
             '--|'*) ((count += 1)) ;;
             *'|--') rest=-- ;;
             *'|-'?*) ;;
@@ -114,13 +124,18 @@ _tezzeret() {
             'tezzeret compile|--sign') _tezzeret_offer "$current" key keyless none ;;
             'tezzeret compile|--key') _tezzeret_paths -f "$current" ;;
             'tezzeret compile|--trust-config') _tezzeret_paths -f "$current" ;;
+            'tezzeret compile|--output-format') _tezzeret_offer "$current" text json github junit ;;
             'tezzeret resume|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret resume|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret resume|--output-format') _tezzeret_offer "$current" text json github junit ;;
             'tezzeret gc|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--cache') _tezzeret_paths -d "$current" ;;
             'tezzeret gc|--state') _tezzeret_paths -d "$current" ;;
             'tezzeret prewarm|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret prewarm|--device') _tezzeret_offer "$current" cpu cuda ;;
+            'tezzeret prewarm|--key') _tezzeret_paths -f "$current" ;;
+            'tezzeret prewarm|--trusted-root') _tezzeret_paths -f "$current" ;;
+            'tezzeret prewarm|--output-format') _tezzeret_offer "$current" text json github junit ;;
             'tezzeret stats|--store') _tezzeret_paths -d "$current" ;;
             'tezzeret stats|--format') _tezzeret_offer "$current" table json prometheus ;;
             'tezzeret stats|--output') _tezzeret_paths -f "$current" ;;
@@ -130,16 +145,17 @@ _tezzeret() {
             'tezzeret verify|--key') _tezzeret_paths -f "$current" ;;
             'tezzeret verify|--trusted-root') _tezzeret_paths -f "$current" ;;
             'tezzeret verify|--state') _tezzeret_paths -d "$current" ;;
+            'tezzeret verify|--output-format') _tezzeret_offer "$current" text json github junit ;;
         esac
     elif [[ -z $rest && $current == -* ]]; then
         case $at in
             tezzeret) _tezzeret_offer "$current" --version --install-completion --show-completion --help -h ;;
-            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --param --profile --device --isa --jobs -j --timeout --memory --cache --state --sign --key --identity-token --trust-config --force --resume --dry-run --explain --strict --oona-url --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --identity-token --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret compile') _tezzeret_offer "$current" --store --strategy --allow-aggressive --conservative --approve --approvals --select --tier --stage --shard --param --profile --device --isa --jobs -j --timeout --memory --cache --state --sign --key --identity-token --trust-config --force --resume --dry-run --explain --strict --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret resume') _tezzeret_offer "$current" --store --state --run --list --abandon --dry-run --accept-tail-loss --oona-url --identity-token --output-format --json --quiet -q --verbose -v --help -h ;;
             'tezzeret gc') _tezzeret_offer "$current" --store --ttl --keep --max-size --pin --cache-ttl --journal-ttl --cache --state --dry-run --oona-url --json --quiet -q --verbose -v --help -h ;;
-            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --allow-factory --oona-url --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret prewarm') _tezzeret_offer "$current" --store --device --jobs -j --repeat --max-regression --key --cert-identity --cert-oidc-issuer --trusted-root --allow-factory --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
             'tezzeret stats') _tezzeret_offer "$current" --store --since --format --output --watch --interval --cache --state --json --help -h ;;
-            'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --json --quiet -q --verbose -v --help -h ;;
+            'tezzeret verify') _tezzeret_offer "$current" --store --key --cert-identity --cert-oidc-issuer --trusted-root --expect-id --expect-version --expect-digest --load --jobs -j --state --oona-url --output-format --json --quiet -q --verbose -v --help -h ;;
         esac
     else
         case "$at|$count" in

@@ -38,11 +38,11 @@ LEVELS: tuple[Isa, ...] = (
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """The extensions of the first processor; reads no further than its line, and once: the kernel makes the
     text anew for every reader."""
-    with cpuinfo.open(encoding="ascii", errors="replace") as lines:
+    with open(cpuinfo, "rb") as lines:
         for line in lines:
-            key, _, value = line.partition(":")
-            if key.strip() in ("flags", "Features"):
-                return frozenset(value.split())
+            key, _, value = line.partition(b":")
+            if key.strip() in (b"flags", b"Features"):
+                return frozenset(value.decode("utf-8", "replace").split())
     return frozenset()
 
 

@@ -11,6 +11,7 @@ from tezzeret_cli.errors import InputError
 from tezzeret_cli.inputs import matches
 from tezzeret_cli.model.descriptor import Bounds, Descriptor
 from tezzeret_cli.model.job import BatchRange, Example, Factory, Job, Strategy
+from tezzeret_cli.model.run import Shard
 from tezzeret_cli.profile import Profile, Rule, rule_for
 
 CONTINUOUS = frozenset(
@@ -77,6 +78,14 @@ def make_plan(
                 given[name] = (value, f"--param {text}")
         jobs.append(_job(descriptor, rule, given, wishes, resolve, default_batch))
     return tuple(jobs)
+
+
+def in_shard(jobs: Sequence[Job], shard: Shard) -> tuple[Job, ...]:
+    """Every ``shard.of``-th job in order of id and parameter values. Only those count, since keys differ
+    between machines: the same inputs are cut into the same shards everywhere, each job is in one, and their
+    sizes differ by one at most."""
+    ordered = sorted(jobs, key=lambda job: (job.blueprint_id, sorted(job.parameters.items())))
+    return tuple(ordered[shard.number - 1 :: shard.of])
 
 
 def is_whole(blueprint_id: str, parameter: str) -> bool:

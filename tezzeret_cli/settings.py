@@ -22,9 +22,13 @@ CONFIG_VARIABLE = "TEZZERET_CONFIG"
 SECRET_VARIABLE = "ESPER_LEYLINE_SECRET"
 LARGEST = 1 << 62
 """A whole number above it, such as a size in bytes, is a mistake; more would not fit into a record."""
+LONGEST_S = 1e9
+"""Seconds, some thirty years; the clocks that wait take not much more."""
 PASSPHRASE_VARIABLE = "TEZZERET_KEY_PASSPHRASE"
 CI_VARIABLE = "CI"
 """Set where nobody looks after what is left in a home folder; by convention of the services themselves."""
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""The file that GitHub Actions shows as a step's summary."""
 
 LEAST_MEMORY = 1 << 30
 """Bytes: importing torch and compiling the smallest graph take several hundred MiB."""
@@ -73,6 +77,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: Annotated[
         int, Meta(description="Bytes of telemetry that a store keeps, such as 64MiB; 0: none.")
     ] = 64 << 20
+    telemetry_interval_s: Annotated[
+        float, Meta(description="Seconds between aggregates of a run in its telemetry.")
+    ] = 10.0
     oona_url: Annotated[
         str | None, Meta(description="Redis of the Oona bus, such as redis://host:6379/0; by default none.")
     ] = None
@@ -81,6 +88,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     oona_ready: Annotated[str, Meta(description="Stream of published bundles.")] = "oona.kernels.ready"
     oona_emergency: Annotated[str, Meta(description="Stream of telemetry of level error or worse.")] = (
         "oona.emergency"
+    )
+    oona_errors: Annotated[str, Meta(description="Stream of kernels that are not to be had.")] = (
+        "oona.kernels.errors"
     )
     run_ttl_s: Annotated[float, Meta(description="Seconds after which a run that died is abandoned.")] = (
         7 * 86400.0
@@ -248,6 +258,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {converted} is negative", advice="give 1 or more, or 0 for automatic")
     if kind is float and not converted > 0:
         raise SettingsError(f"{where}: {converted:g} is not a time to wait", advice="give seconds above 0")
+    if kind is float and converted > LONGEST_S:
+        raise SettingsError(f"{where}: {converted:g} is too large", advice=f"give at most {LONGEST_S:g}")
     if kind is int and converted > LARGEST:
         raise SettingsError(f"{where}: {converted} is too large", advice=f"give at most {LARGEST}")
     if sizes and name != "telemetry" and converted < LEAST_MEMORY:

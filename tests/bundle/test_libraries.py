@@ -35,8 +35,9 @@ def exported(library: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["mlp", "encoder", "tied_embedding"])
 def test_a_library_is_small_and_exports_the_interface_alone(forged, name):
+    assert [library.name for library in (forged.path(name) / "lib").iterdir()] == ["graphs.so"]
     for library in (forged.path(name) / "lib").iterdir():
-        assert library.stat().st_size < 100_000
+        assert library.stat().st_size < 200_000
         names = exported(library)
         assert "AOTInductorModelContainerCreateWithDevice" in names
         assert all(symbol.startswith("AOTInductor") for symbol in names)
@@ -87,5 +88,5 @@ def test_the_same_code_gives_the_same_bytes_and_is_compiled_once(compile_mlp):
     first, compiled = compile_mlp("first", "cache")
     again, compiled_again = compile_mlp("again", "cache")
     elsewhere, compiled_elsewhere = compile_mlp("elsewhere", "other-cache")
-    assert (compiled, compiled_again, compiled_elsewhere) == (4, 0, 4)
+    assert (compiled, compiled_again, compiled_elsewhere) == (2, 0, 2)
     assert libraries(first) == libraries(again) == libraries(elsewhere)

@@ -258,12 +258,42 @@ def test_a_number_that_is_too_large(refused, name, value):
     assert "is too large" in refused("--select", "BP005", env={f"TEZZERET_{name.upper()}": value})
 
 
-def test_a_store_of_a_newer_format(tezzeret, store):
-    store.mkdir()
+@pytest.mark.parametrize("name", ["run_ttl_s", "oona_interval_s", "telemetry_interval_s"])
+def test_a_length_of_time_that_is_none(refused, name):
+    variable = f"TEZZERET_{name.upper()}"
+    for value, expected in (
+        ("0", "0 is not a time to wait"),
+        ("-3", "-3 is not a time to wait"),
+        ("nan", "nan is not a time to wait"),
+        ("soon", "'soon' is not a number"),
+        ("inf", "inf is too large; give at most 1e+09"),
+    ):
+        assert f"{variable}: {expected}" in refused("--select", "BP005", env={variable: value})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compile", "--select", "BP005"),
+        ("compile", "--select", "BP005", "--dry-run"),
+        ("compile", "--select", "BP005", "--shard", "1/2"),
+        ("resume",),
+        ("resume", "--list"),
+        ("stats",),
+        ("gc", "--ttl", "1d"),
+        ("prewarm",),
+        ("verify",),
+    ],
+    ids=" ".join,
+)
+def test_a_store_of_a_newer_format(tezzeret, store, command):
+    (store / "bundles").mkdir(parents=True)
     (store / "store.json").write_text('{"format": 9, "store_id": "x"}')
-    done = tezzeret.run("compile", "--store", str(store), "--select", "BP005")
-    assert done.returncode == 2
-    assert "use a newer tezzeret" in done.stderr
+    done = tezzeret.run(*command, "--store", str(store))
+    assert (done.returncode, done.stdout) == (2, "")
+    known = "the store is of format 9, this program knows 1; use a newer tezzeret"
+    assert done.stderr == f"tezzeret: error: {store}: {known}\n"
+    assert sorted(path.name for path in store.rglob("*")) == ["bundles", "store.json"]
 
 
 def test_a_typo_in_an_option_suggests_the_right_one(tezzeret):

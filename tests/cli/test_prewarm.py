@@ -15,8 +15,8 @@ import pytest
 import zstandard
 
 from tests.compat.test_golden_bundles import GOLDEN
-from tests.support.command import ROOT
-from tests.support.signing import sign_as
+from tests.support.command import ROOT, Command
+from tests.support.signing import STRANGER, sign_as, sign_by
 from tests.support.stores import put
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.target import mismatch
@@ -25,6 +25,7 @@ from tezzeret_cli.ops.prewarm import regression
 from tezzeret_cli.store.layout import open_store
 from tezzeret_cli.store.samples import append, path_of, read
 
+IDENTITY = ("--cert-identity", "me", "--cert-oidc-issuer", "https://x", "--trusted-root", "r.json")
 SCHEMA = json.loads((ROOT / "docs" / "schema" / "prewarm.schema.json").read_text())
 
 
@@ -46,8 +47,8 @@ def bundle(tezzeret, store, tmp_path):
     return target
 
 
-def warmed(tezzeret, *args: str, code: int = 0) -> list[dict]:
-    done = tezzeret.run("prewarm", *args, "--json", timeout=300)
+def warmed(tezzeret, *args: str, code: int = 0, cwd=None) -> list[dict]:
+    done = tezzeret.run("prewarm", *args, "--json", timeout=300, cwd=cwd)
     assert done.returncode == code, done.stderr
     report = json.loads(done.stdout)
     jsonschema.validate(report, SCHEMA)
@@ -101,7 +102,46 @@ def test_damage_is_told_and_the_others_are_warmed(tezzeret, store, bundle):
     found = {item["blueprint_id"]: item for item in warmed(tezzeret, str(store), "--repeat", "1", code=1)}
     assert found["BP002"]["status"] == "failed"
     assert found["BP002"]["reason"]
+    events = [event for line in telemetry(store) for event in json.loads(line)["events"]]
+    (refused,) = [e["attributes"] for e in events if e["description"] == "tezzeret.verify_failed"]
+    assert (refused["bundle"], refused["reason"]) == ("bundles/BP002/1.0.0+a", found["BP002"]["reason"])
     assert found[bundle.parent.name]["status"] == "warmed"
+
+
+def test_a_store_signed_by_another_key_is_warmed_where_that_is_believed(store, bundle, tezzeret, tmp_path):
+    (key,) = tezzeret.trusted.glob("*.pem")
+    stranger = Command(tmp_path / "stranger")
+    (found,) = warmed(stranger, str(store), "--repeat", "1", code=1)
+    assert "it is signed by a key that is not trusted" in found["reason"]
+    shutil.copy(key, tmp_path / "publisher.pem")
+    asked = (str(store), "--repeat", "1", "--key", "publisher.pem")
+    (found,) = warmed(stranger, *asked, cwd=tmp_path)
+    assert found["status"] == "warmed"
+    (tmp_path / "other.pem").write_bytes(STRANGER.public.pem)
+    (found,) = warmed(tezzeret, str(store), "--key", str(tmp_path / "other.pem"), code=1)
+    assert "other.pem" in found["reason"]
+
+
+def test_a_store_signed_by_an_identity_is_warmed(store, bundle, tezzeret, tmp_path):
+    pytest.importorskip("sigstore", reason="sigstore is not installed")
+    from tests.support.sigstore import IDENTITY, ISSUER, Instance, token
+    from tezzeret_cli.trust.keyless import keyless_signer
+
+    instance = Instance()
+    (tmp_path / "config.json").write_text(json.dumps(instance.trust_config()))
+    sign_by(keyless_signer(tmp_path / "config.json", token()), bundle)
+    (tmp_path / "root.json").write_text(json.dumps(instance.trusted_root()))
+    instance.close()
+    whom = ("--cert-oidc-issuer", ISSUER, "--trusted-root", "root.json")
+    asked = (str(store), "--repeat", "1", *whom)
+    (found,) = warmed(tezzeret, *asked, "--cert-identity", IDENTITY, cwd=tmp_path)
+    assert found["status"] == "warmed"
+    (found,) = warmed(tezzeret, *asked, "--cert-identity", "other@example.com", cwd=tmp_path, code=1)
+    assert "not believed" in found["reason"]
+
+
+def telemetry(store):
+    return [line for path in store.glob("telemetry/*.jsonl") for line in path.read_text().splitlines()]
 
 
 def test_a_factory_that_is_not_allowed_does_not_run(tezzeret, store, bundle):
@@ -136,6 +176,9 @@ def test_it_can_be_interrupted(tezzeret, store, bundle):
         (("{store}", "-j", "0"), "--jobs 0: too small"),
         (("{store}", "--max-regression", "much"), "--max-regression much: not a share"),
         (("{store}", "--device", "tpu"), "--device tpu: unknown device"),
+        (("{store}", "--key", "{tmp}/missing.pem"), "key {tmp}/missing.pem: No such file or directory"),
+        (("{store}", "--cert-identity", "me@example.com"), "--cert-identity, --cert-oidc-issuer and"),
+        (("{store}", "--key", "k.pem", *IDENTITY), "--key and --cert-identity exclude each other"),
         (("{empty}",), "{empty}: the store has no bundle"),
         ((), "no store is given"),
     ],

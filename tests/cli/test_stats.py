@@ -72,6 +72,9 @@ def test_watch_goes_on_until_interrupted(tezzeret, store, made):
         (("--since", "yesterday"), "--since yesterday: neither a length of time nor a date"),
         (("--since", ""), "--since : neither"),
         (("--since", "0d"), "--since 0d: not above 0"),
+        (("--since", "-1d"), "--since -1d: neither a length of time nor a date"),
+        (("--since", "2026-13-01"), "--since 2026-13-01: neither a length of time nor a date"),
+        (("--since", "9999999d"), "--since 9999999d: too long; give at most 1157407d"),
         (("--format", "xml"), "--format xml: unknown format; use one of table, json, prometheus"),
         (("--watch", "--interval", "0"), "--interval 0: too small"),
         (("--output", "nowhere/x"), "--output nowhere/x: No such file or directory"),
@@ -82,6 +85,11 @@ def test_bad_input_is_one_line(tezzeret, store, made, args, expected):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"tezzeret: error: {expected}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_time_before_there_were_clocks_is_the_beginning(tezzeret, store, made):
+    done = tezzeret.run("stats", "--store", str(store), "--json", "--since", "1000000d")
+    assert json.loads(done.stdout)["jobs"]["compiled"] == 2, done.stderr
 
 
 def test_a_folder_that_is_no_store(tezzeret, tmp_path):

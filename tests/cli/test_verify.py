@@ -59,6 +59,29 @@ def test_one_damaged_bundle_fails_the_store_and_is_named(home, signed):
     ]
 
 
+def test_what_fails_is_put_into_the_stores_telemetry_where_that_can_be_written(home, signed):
+    assert home.run("verify", str(signed)).returncode == 0
+    assert not (signed / "telemetry").exists()
+    damaged = signed / "bundles" / "BP001" / NEXT
+    (damaged / "tensors.safetensors").write_bytes(b"tensorS")
+    assert home.run("verify", str(signed), env={"TEZZERET_TELEMETRY": "0"}).returncode == 4
+    assert not (signed / "telemetry").exists()
+    for named in (signed, damaged):
+        assert home.run("verify", str(named)).returncode == 4
+    (path,) = (signed / "telemetry").glob("*.jsonl")
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [entry["level"] for entry in entries] == ["error"] * 2
+    for entry in entries:
+        (event,) = entry["events"]
+        assert event["description"] == "tezzeret.verify_failed"
+        about = event["attributes"]
+        assert (about["bundle"], about["reason_kind"]) == (f"bundles/BP001/{NEXT}", "damaged")
+    shutil.rmtree(signed / "telemetry")
+    (signed / "telemetry").write_text("in the way")
+    done = home.run("verify", str(signed))
+    assert (done.returncode, done.stderr.count("warning: no telemetry is kept")) == (4, 1)
+
+
 @pytest.mark.parametrize("what", ["manifest", "file", "folder", "link"])
 def test_what_stands_where_bundles_are_and_is_none_is_a_failure(home, signed, what):
     place = signed / "bundles" / "BP001"

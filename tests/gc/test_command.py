@@ -87,6 +87,14 @@ def test_bad_input_is_one_line_and_nothing_goes(tezzeret, store, old, args, expe
         assert old.exists()
 
 
+def test_a_pin_of_the_store_that_matches_nothing_is_told_and_nothing_goes(tezzeret, store, old):
+    (store / "pins").write_text("BP001\nBP9*  # gone\n")
+    done = tezzeret.run("gc", "--store", str(store), "--ttl", "1d")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tezzeret: error: pin 'BP9*' matches no bundle; correct it; nothing was removed\n"
+    assert old.exists()
+
+
 def test_a_folder_that_is_no_store_is_refused_and_left_alone(tezzeret, tmp_path):
     done = tezzeret.run("gc", "--store", str(tmp_path), "--ttl", "1d")
     assert (done.returncode, "no store is there" in done.stderr) == (2, True)

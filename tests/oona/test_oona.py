@@ -14,18 +14,20 @@ import time
 
 import pytest
 
-from tests.support.forging import Simulator, forge, job, plan
+from tests.support.forging import Simulator, built, forge, job, plan, proved
 from tests.support.stores import DAY, put
 from tests.unit.ops.test_stats import mixed
 from tests.unit.telemetry.test_spool import lines
 from tezzeret_cli.cli.observers import Fanout
 from tezzeret_cli.leyline import leyline_pb2 as pb
 from tezzeret_cli.model.events import BundlePrewarmed, GarbageCollected
+from tezzeret_cli.model.health import BreakerRule
 from tezzeret_cli.ops.compile import compile_blueprints
 from tezzeret_cli.store.layout import open_store
 from tezzeret_cli.telemetry import oona
 from tezzeret_cli.telemetry.oona import Bus, BusError, Oona, Publisher
 from tezzeret_cli.telemetry.spool import Spool
+from tezzeret_cli.worker.task import OutOfMemory
 
 redis = pytest.importorskip("redis", reason="the package redis is not installed")
 SERVER = shutil.which("redis-server")
@@ -36,6 +38,7 @@ MESSAGES = {
     pb.BUS_MESSAGE_TYPE_TELEMETRY: pb.TelemetryPacket,
     pb.BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE: pb.KernelCatalogUpdate,
     pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY: pb.KernelArtifactReady,
+    pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR: pb.KernelArtifactError,
 }
 
 
@@ -129,6 +132,49 @@ def test_packets_catalogue_updates_and_emergencies(compiled, server, store, warn
     assert warned == []
 
 
+def test_spans_and_health_of_a_run(compiled, server, store):
+    report = compiled(server.url, "BP001", "BP003")
+    packets = [message for _, message, _ in server.read("oona.telemetry")]
+    spans = {span.span_id: span for packet in packets for span in packet.spans}
+    (run,) = [span for span in spans.values() if span.name == "tezzeret.run"]
+    assert run.attributes["run"] == report.run
+    jobs = [span for span in spans.values() if span.parent_span_id == run.span_id]
+    assert sorted((span.name, span.attributes["status"]) for span in jobs) == [
+        ("tezzeret.job", "compiled"),
+        ("tezzeret.job", "failed"),
+    ]
+    for span in jobs:
+        began, ended = span.start_time.ToDatetime(), span.end_time.ToDatetime()
+        assert run.start_time.ToDatetime() <= began <= ended <= run.end_time.ToDatetime()
+    health = packets[-1].system_health
+    assert (health.status, health.summary) == (pb.HEALTH_STATUS_HEALTHY, "2 of 2 jobs done")
+    assert dict(health.indicators).items() >= {"compiled": "1", "failed": "1", "running": "0"}.items()
+
+
+def test_a_job_without_a_bundle_is_an_error_of_its_kernel(compiled, server):
+    report = compiled(server.url, "BP001", "BP002", "BP003")
+    ((envelope, error, _),) = server.read("oona.kernels.errors")
+    assert envelope.message_type == pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR
+    assert (error.request_id, error.blueprint_id) == ("", "BP003")
+    assert error.reason == report.jobs[2].reason
+
+
+def test_a_breaker_that_opens_is_told_in_a_run(server, store, warned):
+    root = open_store(store).root
+    observer = Fanout(Spool(root, 1 << 24, warned.append), Oona(root, Bus(server.url), warned.append))
+    wanted = plan(store, [job("BP001"), job("BP002")], breakers=(BreakerRule("memory", 2, 30.0),), workers=1)
+
+    def script(step, request):
+        ending = {"build": OutOfMemory(2, 1), "prove": proved()}.get(step) or built(request)
+        return ending, "compile"
+
+    compile_blueprints(wanted, forge(store, Simulator(script), observer))
+    packets = [message for _, message, _ in server.read("oona.telemetry")]
+    (opened,) = [e for p in packets for e in p.events if e.description == "tezzeret.breaker_open"]
+    assert (dict(opened.attributes), opened.level) == ({"breaker": "memory"}, pb.TELEMETRY_LEVEL_WARNING)
+    assert packets[-1].system_health.status == pb.HEALTH_STATUS_UNHEALTHY
+
+
 def test_messages_are_signed_where_there_is_a_secret(compiled, server):
     compiled(server.url, "BP001", secret=b"hush")
     for stream in ("oona.telemetry", "oona.kernels.ready"):
@@ -187,12 +233,30 @@ def test_a_server_that_hangs_does_not_slow_the_run(compiled, warned, monkeypatch
     assert took < 10
 
 
-def test_a_stream_of_another_type_is_told(compiled, server, warned):
+@pytest.mark.parametrize("stream", ["oona.telemetry", "oona.kernels.ready", "oona.kernels.errors"])
+def test_a_stream_of_another_type_is_told_and_nothing_is_sent_until_it_is_gone(
+    tezzeret, server, store, stream
+):
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
     with redis.Redis.from_url(server.url) as client:
-        client.set("oona.telemetry", "something else")
-    assert compiled(server.url, "BP001").counts["compiled"] == 1
-    (text,) = warned
-    assert "WRONGTYPE" in text
+        client.set(stream, "something else")
+        for _ in range(2):
+            done = tezzeret.run("verify", str(store), "--oona-url", server.url)
+            assert done.returncode == 4
+            (text,) = [line for line in done.stderr.splitlines() if "Oona" in line]
+            said = f"{stream} is a string there, not a stream; telemetry waits in the spool"
+            assert text == f"warning: Oona at {server.url}: {said}"
+        assert {name.decode() for name in client.scan_iter()} == {stream}
+        client.delete(stream)
+    assert "Oona" not in tezzeret.run("verify", str(store), "--oona-url", server.url).stderr
+    assert len(server.read("oona.telemetry")) == 3
+
+
+def test_who_may_only_add_can_send(compiled, server, warned):
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "forge", "on", ">hush", "~oona.*", "+xadd")
+    compiled(server.url.replace("://", "://forge:hush@"), "BP001")
+    assert (len(server.read("oona.kernels.ready")), warned) == (1, [])
 
 
 def test_a_password_is_not_shown(compiled, warned):
@@ -228,6 +292,28 @@ def test_a_torn_line_is_waited_for_and_then_passed_over(server, store):
     assert publisher.flush(5.0) == 1
 
 
+@pytest.mark.parametrize(
+    "line", [b'{"schema":1,"id":"to', b"\xff\x00", b"", b"[]", b'{"schema":1,"id":"x","time":"then",$}']
+)
+def test_a_broken_line_of_the_spool_stops_neither_the_command_nor_what_follows(tezzeret, server, store, line):
+    """``$`` stands for the rest of a whole entry, so that only its time is wrong."""
+    rest = b'"source":"tezzeret","host":"h","level":"info","run":null,"counts":{"cached":1},"health":'
+    line = line.replace(b"$", rest + b'{"status":"healthy","summary":""}')
+    put(open_store(store), "BP001", "1.0.0+a", published=time.time())
+    sent = ("verify", str(store), "--oona-url", server.url)
+    assert tezzeret.run(*sent).returncode == 4
+    (path,) = (store / "telemetry").glob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(line)
+    done = tezzeret.run(*sent)
+    assert (done.returncode, "Oona" in done.stderr, "telemetry" in done.stderr) == (4, False, False)
+    assert len(server.read("oona.telemetry")) == 2
+    assert path.read_bytes().count(b"\n") == (2 if not line else 3)
+    for command in (("stats", "--store", str(store)), ("gc", "--store", str(store))):
+        done = tezzeret.run(*command)
+        assert (done.returncode, "error" in done.stderr) == (0, False)
+
+
 def test_a_prewarmed_bundle_is_ready(server, store):
     opened = open_store(store)
     bundle = put(opened, "BP001", "1.0.0+a", published=time.time())
@@ -261,3 +347,22 @@ def test_a_url_that_can_never_work_is_refused(tezzeret, store, url):
     assert done.stderr.startswith("tezzeret: error: oona_url")
     assert len(done.stderr.splitlines()) == 1
     assert len(list(store.glob("bundles/*/*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"TEZZERET_OONA_URL": "http://x"}, "oona_url http://x: not a Redis URL"),
+        (
+            {"TEZZERET_OONA_URL": "redis://x", "TEZZERET_TELEMETRY": "0"},
+            "oona_url: nothing is sent without a spool",
+        ),
+    ],
+)
+def test_verify_refuses_a_wrong_bus_before_it_looks(tezzeret, store, env, expected):
+    opened = open_store(store)
+    for number in range(2):  # without a bundle, and with one that fails
+        done = tezzeret.run("verify", str(store), env=env)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"tezzeret: error: {expected}")
+        put(opened, "BP001", f"1.0.{number}+a", published=time.time())

@@ -42,7 +42,7 @@ class Simulator:
         self.started: list[str] = []
         self.closed = False
 
-    def __call__(self, preload, env):
+    def __call__(self, templates):
         return self
 
     def start(self, task: Task) -> None:

@@ -20,7 +20,7 @@ from tezzeret_cli.model.manifest import Encoding, FileEntry, Manifest, Signing
 from tezzeret_cli.trust import ecdsa
 from tezzeret_cli.trust.envelope import encode_with_key, pre_authentication
 from tezzeret_cli.trust.keyfile import make_key
-from tezzeret_cli.trust.signer import key_signer
+from tezzeret_cli.trust.signer import Signer, key_signer
 from tezzeret_cli.trust.statement import encode_statement
 
 KEY = ecdsa.generate("mine")
@@ -95,9 +95,13 @@ def put_statement(folder: Path, payload: bytes, key: ecdsa.PrivateKey = KEY) -> 
 
 def sign_as(command: Command, bundle: Path, **changes: object) -> None:
     """Sign a bundle by the key of a command's home, after ``changes`` to its manifest."""
-    signer = key_signer(make_key(command.trusted.parent, None), None)
+    sign_by(key_signer(make_key(command.trusted.parent, None), None), bundle, **changes)
+
+
+def sign_by(signer: Signer, bundle: Path, **changes: object) -> None:
+    """Sign a bundle by ``signer``, after ``changes`` to its manifest."""
     found = msgspec.json.decode((bundle / "manifest.json").read_bytes(), type=Manifest)
-    signed = {"signing": Signing.KEY, "signature": "bundle.sigstore.json"}
+    signed = {"signing": signer.how, "signature": "bundle.sigstore.json"}
     made = msgspec.structs.replace(found, **signed, **changes)
     (bundle / "manifest.json").write_bytes(canonical(made))
     (bundle / "bundle.sigstore.json").write_bytes(signer.sign(made, canonical(made)) or b"")

@@ -6,13 +6,24 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Cache, IdentityToken, Json, OonaUrl, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import (
+    Cache,
+    IdentityToken,
+    Json,
+    OonaUrl,
+    OutputFormat,
+    Quiet,
+    State,
+    Store,
+    Verbose,
+)
 
 EXAMPLES = """\b
 Examples:
   tezzeret compile --store ./store
   tezzeret compile --store ./store --select 'BP02*' -j 2
   tezzeret compile my_descriptors/ --store ./store --profile profile.toml
+  tezzeret compile --store ./store --shard 2/8
   tezzeret compile --store ./store --dry-run --explain
 
 \b
@@ -95,6 +106,12 @@ def compile_command(
         typer.Option(metavar="TIER", help="Only blueprints of this tier.", autocompletion=_tiers),
     ] = None,
     stage: Annotated[int | None, typer.Option(metavar="N", help="Only blueprints of this stage.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/M", help="Only the Nth of M parts of the jobs, such as 2/8, for CI matrices."
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -160,6 +177,7 @@ def compile_command(
         bool, typer.Option("--strict", help="Let quarantine-only blueprints count for the exit code.")
     ] = False,
     oona_url: OonaUrl = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -171,6 +189,7 @@ def compile_command(
     130 or 143 interrupted.
     """
     from tezzeret_cli.cli.compile_run import Flags, run
+    from tezzeret_cli.cli.output import read_format
 
     flags = Flags(
         paths=tuple(paths or ()),
@@ -197,6 +216,7 @@ def compile_command(
         select=tuple(select or ()),
         tier=tier,
         stage=stage,
+        shard=shard,
         parameters=tuple(param or ()),
         approve=tuple(approve or ()),
         force=force,
@@ -204,7 +224,7 @@ def compile_command(
         dry_run=dry_run,
         explain=explain,
         strict=strict,
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

@@ -18,9 +18,11 @@ from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_doubts, make_signer, signing_options
+from tezzeret_cli.cli.values import parse_shard
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
 from tezzeret_cli.host.gpu import capabilities
 from tezzeret_cli.host.memory import read_memory
@@ -34,7 +36,7 @@ from tezzeret_cli.model.run import CompileOptions, RunPlan
 from tezzeret_cli.ops.compile import compile_blueprints, plan_only
 from tezzeret_cli.ops.execute import Forge
 from tezzeret_cli.ops.unfinished import tidy
-from tezzeret_cli.plan import Wishes, make_plan
+from tezzeret_cli.plan import Wishes, in_shard, make_plan
 from tezzeret_cli.profile import Profile, read_profile, unused_rules
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
@@ -42,6 +44,7 @@ from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import open_store, read_identity
 from tezzeret_cli.strategies import AUTO, configured
 from tezzeret_cli.strategies.choose import choose
+from tezzeret_cli.telemetry.outcomes import run_suite
 from tezzeret_cli.worker.pool import WorkerPool
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -57,6 +60,7 @@ class Flags(msgspec.Struct, frozen=True):
     select: tuple[str, ...]
     tier: str | None
     stage: int | None
+    shard: str | None
     parameters: tuple[str, ...]
     approve: tuple[str, ...]
     force: bool
@@ -64,7 +68,7 @@ class Flags(msgspec.Struct, frozen=True):
     dry_run: bool
     explain: bool
     strict: bool
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -74,8 +78,11 @@ def run(flags: Flags) -> int:
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
-    observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    shard = parse_shard(flags.shard, "--shard") if flags.shard is not None else None
+    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
     planned = _jobs(flags, settings, observer)
+    if shard is not None:
+        planned = in_shard(planned, shard)
     facts = host_facts(environment, settings.isa, capabilities(planned))
     jobs = [with_key(job, facts) for job in planned]
     identity = read_identity(root)
@@ -102,6 +109,7 @@ def run(flags: Flags) -> int:
         strict=flags.strict,
         created=time.time(),
         skipped=_skipped(jobs, flags, settings),
+        shard=shard,
     )
     resumed: list[tuple[Report, bool]] = []
     with stopping() as stop, observer:
@@ -110,10 +118,9 @@ def run(flags: Flags) -> int:
             report = plan_only(plan, root, doubts, observer, explained=flags.explain)
         else:
             report = _compile(flags, settings, plan, environment, observer, stop, resumed)
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-        sys.stdout.flush()
-    return stop.exit_code or worst([*resumed, (report, flags.strict)])
+    all_of_them = [*resumed, (report, flags.strict)]
+    write_report(flags.form, report, [run_suite(done, strict=strict) for done, strict in all_of_them])
+    return stop.exit_code or worst(all_of_them)
 
 
 def _compile(

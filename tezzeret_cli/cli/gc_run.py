@@ -58,7 +58,7 @@ def run_gc(flags: Flags) -> int:
         created=time.time(),
     )
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
-    told = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    told = make_observer(table=not flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
     telemetry = with_telemetry(told, root, settings)
     report = would_collect(root, runs, plan) if flags.dry_run else collect(open_store(root), runs, plan)
     _show(flags, report)

@@ -6,12 +6,15 @@ import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tezzeret_cli.errors import SettingsError
 from tezzeret_cli.model.events import Event, Notice, Observer
 from tezzeret_cli.settings import Settings, leyline_secret
 from tezzeret_cli.telemetry.spool import Spool
+
+if TYPE_CHECKING:
+    from tezzeret_cli.telemetry.oona import Bus
 
 
 class ShownObserver(Protocol):
@@ -40,34 +43,42 @@ class Fanout:
 def with_telemetry(observer: Observer, root: Path, settings: Settings) -> Observer:
     """``observer``, and what it sees goes into the spool of the store at ``root`` too, and from there to Oona
     where that is wanted. Raises ``SettingsError``."""
+    bus = oona_bus(settings)
     if not settings.telemetry:
-        if settings.oona_url:
-            raise SettingsError(
-                "oona_url: nothing is sent without a spool", advice="raise TEZZERET_TELEMETRY"
-            )
         return observer
 
     def warn(text: str) -> None:
         observer.on_event(Notice("warning", text))
 
-    spool = Spool(root, settings.telemetry, warn)
-    if not settings.oona_url:
+    spool = Spool(root, settings.telemetry, warn, settings.telemetry_interval_s)
+    if bus is None:
         return Fanout(observer, spool)
+    from tezzeret_cli.telemetry.oona import Oona
+
+    return Fanout(observer, spool, Oona(root, bus, warn))
+
+
+def oona_bus(settings: Settings) -> Bus | None:
+    """Where telemetry is sent to. Raises ``SettingsError`` where that can never work."""
+    if not settings.oona_url:
+        return None
+    if not settings.telemetry:
+        raise SettingsError("oona_url: nothing is sent without a spool", advice="raise TEZZERET_TELEMETRY")
     from tezzeret_cli.telemetry.messages import Streams
-    from tezzeret_cli.telemetry.oona import Bus, Oona, check
+    from tezzeret_cli.telemetry.oona import Bus, check
 
     bus = Bus(
         settings.oona_url,
         settings.oona_interval_s,
         leyline_secret(os.environ),
-        Streams(settings.oona_telemetry, settings.oona_ready, settings.oona_emergency),
+        Streams(settings.oona_telemetry, settings.oona_ready, settings.oona_emergency, settings.oona_errors),
     )
     check(bus)
-    return Fanout(observer, spool, Oona(root, bus, warn))
+    return bus
 
 
-def make_observer(*, json: bool, quiet: bool, verbosity: int) -> ShownObserver:
-    """Progress goes to stderr; the table goes to stdout unless the JSON report does."""
+def make_observer(*, table: bool, quiet: bool, verbosity: int) -> ShownObserver:
+    """Progress goes to stderr, and ``table`` says whether one goes to stdout."""
     if quiet:
         from tezzeret_cli.telemetry.plain import SilentObserver
 
@@ -75,7 +86,7 @@ def make_observer(*, json: bool, quiet: bool, verbosity: int) -> ShownObserver:
     if sys.stderr.isatty():
         from tezzeret_cli.telemetry.console import ConsoleObserver
 
-        return ConsoleObserver(table=not json, verbosity=verbosity)
+        return ConsoleObserver(table=table, verbosity=verbosity)
     from tezzeret_cli.telemetry.plain import PlainObserver
 
-    return PlainObserver(sys.stderr, table=None if json else sys.stdout, verbosity=verbosity)
+    return PlainObserver(sys.stderr, table=sys.stdout if table else None, verbosity=verbosity)

@@ -6,13 +6,25 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, Store, Verbose
+from tezzeret_cli.cli.flags import (
+    CertIdentity,
+    CertIssuer,
+    Json,
+    OonaUrl,
+    OutputFormat,
+    Quiet,
+    Store,
+    TrustedRoot,
+    TrustKeys,
+    Verbose,
+)
 
 EXAMPLES = """\b
 Examples:
   tezzeret prewarm ./store
   tezzeret prewarm ./store/bundles/BP023/1.0.0+cpu-avx512-f3b438 --repeat 100
   tezzeret prewarm --store ./store --max-regression 20%
+  tezzeret prewarm ./store --key publisher.pem
 """
 
 
@@ -53,6 +65,10 @@ def prewarm_command(
             metavar="SHARE", help="Fail for a bundle that is slower than its record by more, such as 20%."
         ),
     ] = None,
+    key: TrustKeys = None,
+    cert_identity: CertIdentity = None,
+    cert_oidc_issuer: CertIssuer = None,
+    trusted_root: TrustedRoot = None,
     allow_factory: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,6 +78,7 @@ def prewarm_command(
         ),
     ] = None,
     oona_url: OonaUrl = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -70,12 +87,14 @@ def prewarm_command(
 
     The first call and the steady steps, forward and backward, of every variant. The times are added to the
     store's samples, and each bundle is compared with its own earlier ones on the same kind of machine. Counts
-    as a use for gc.
+    as a use for gc. Whom to believe is said as for verify.
 
     Exit codes: 0 all done, 1 a bundle failed or regressed, 2 bad input or a store that cannot be written,
     130 or 143 interrupted.
     """
+    from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.prewarm_run import Flags, run_prewarm
+    from tezzeret_cli.cli.trusting import read_trust
 
     flags = Flags(
         paths=tuple(paths or ()),
@@ -83,8 +102,9 @@ def prewarm_command(
         device=device,
         jobs=jobs,
         max_regression=max_regression,
+        trust=read_trust(key or (), cert_identity, cert_oidc_issuer, trusted_root),
         allowed=tuple(allow_factory or ()),
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

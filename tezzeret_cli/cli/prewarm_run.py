@@ -12,15 +12,21 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
-from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer
+from tezzeret_cli.model.events import BundlePrewarmed, Event, Observer, VerificationFailed
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport
+from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.ops.prewarm import Wish, places, prewarm
 from tezzeret_cli.settings import load_settings, store_of
 from tezzeret_cli.telemetry.numbers import milliseconds
+from tezzeret_cli.telemetry.outcomes import prewarm_suite
 from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.trust.choice import policy_of
+from tezzeret_cli.trust.trusted import default_folder
 from tezzeret_cli.worker.pool import WorkerPool
+from tezzeret_cli.worker.task import BUILDER, Template
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -48,8 +54,9 @@ class Flags(msgspec.Struct, frozen=True):
     device: str | None
     jobs: int
     max_regression: str | None
+    trust: Trust
     allowed: tuple[str, ...]
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -64,6 +71,9 @@ def run_prewarm(flags: Flags) -> int:
     if flags.jobs < 1:
         raise InputError(f"--jobs {flags.jobs}: too small", advice="give 1 or more")
     settings = load_settings(dict(os.environ), flags.settings)
+    environment = dict(os.environ)
+    trust = _absolute(flags.trust, environment)
+    policy_of(trust)  # what is wrong with it is the user's mistake, not each bundle's
     wish = Wish(
         repeat=settings.prewarm_repeat,
         jobs=flags.jobs,
@@ -72,20 +82,35 @@ def run_prewarm(flags: Flags) -> int:
         device=flags.device,
         max_regression=_share(flags.max_regression),
         allowed=(BUILTIN, *flags.allowed),
+        trust=trust,
     )
     bundles = places([Path(path) for path in flags.paths or (store_of(settings),)])
-    observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
-    environment = dict(os.environ)
+    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
     roots = {place.root for place in bundles if place.root is not None}
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}
     with stopping() as stop, observer:
         report = prewarm(
-            bundles, wish, WorkerPool((), environment), environment, _ByStore(observer, stores), stop.watch
+            bundles,
+            wish,
+            WorkerPool({BUILDER: Template((), environment)}),
+            environment,
+            _ByStore(observer, stores),
+            stop.watch,
         )
     _show(flags, report)
     if stop.exit_code:
         return stop.exit_code
     return ExitCode.JOB_FAILED if report.counts["failed"] or report.counts["regressed"] else ExitCode.OK
+
+
+def _absolute(trust: Trust, environment: Mapping[str, str]) -> Trust:
+    """Whom to believe, for processes in folders of their own."""
+    return msgspec.structs.replace(
+        trust,
+        keys=tuple(map(os.path.abspath, trust.keys)),
+        trusted_root=os.path.abspath(trust.trusted_root) if trust.trusted_root else "",
+        folder=str(default_folder(environment)),
+    )
 
 
 class _ByStore:
@@ -96,7 +121,7 @@ class _ByStore:
         self._stores = stores
 
     def on_event(self, event: Event) -> None:
-        store = event.store if isinstance(event, BundlePrewarmed) else ""
+        store = event.store if isinstance(event, BundlePrewarmed | VerificationFailed) else ""
         self._stores.get(store, self._observer).on_event(event)
 
 
@@ -111,9 +136,8 @@ def _share(text: str | None) -> float | None:
 
 
 def _show(flags: Flags, report: PrewarmReport) -> None:
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-    elif not flags.quiet:
+    write_report(flags.form, report, [prewarm_suite(report)])
+    if flags.form is Format.TEXT and not flags.quiet:
         rows = [row for bundle in report.bundles for row in _rows(bundle)]
         if sys.stdout.isatty():
             _table(rows)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, OutputFormat, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -37,6 +37,7 @@ def resume_command(
     ] = False,
     oona_url: OonaUrl = None,
     identity_token: IdentityToken = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -47,6 +48,7 @@ def resume_command(
     those of the run; 0 without unfinished work; 2 when the run cannot go on here; 5 the run is alive; 6 its
     journal is damaged, 7 it could not be written.
     """
+    from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.resume_run import Flags, run_resume
 
     flags = Flags(
@@ -57,7 +59,7 @@ def resume_command(
         dry_run=dry_run,
         accept_tail_loss=accept_tail_loss,
         identity_token=identity_token,
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer
 from tezzeret_cli.errors import ExitCode, InputError
@@ -27,6 +28,7 @@ from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import Store, existing_identity, open_store
 from tezzeret_cli.store.staging import PREFIX
+from tezzeret_cli.telemetry.outcomes import run_suite
 from tezzeret_cli.worker.pool import WorkerPool
 
 LIST_SCHEMA = 1
@@ -42,7 +44,7 @@ class Flags(msgspec.Struct, frozen=True):
     dry_run: bool
     accept_tail_loss: bool
     identity_token: str | None
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -51,6 +53,10 @@ def run_resume(flags: Flags) -> int:
     """Do as the flags say and return the exit code. Raises ``TezzeretError``."""
     if flags.abandon and (flags.run or flags.list or flags.dry_run):
         raise InputError("--abandon goes with none of --run, --list and --dry-run", advice="give it alone")
+    if (flags.abandon or flags.list) and flags.form not in (Format.TEXT, Format.JSON):
+        raise InputError(
+            f"--output-format {flags.form} is for runs that are resumed", advice="use text or json here"
+        )
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
@@ -61,7 +67,7 @@ def run_resume(flags: Flags) -> int:
         _say(
             flags, f"run {flags.abandon} was given up" + (f"; its journal is kept in {kept}" if kept else "")
         )
-        if flags.json:
+        if flags.form is Format.JSON:
             _print({"schema": LIST_SCHEMA, "abandoned": flags.abandon, "journal_kept_in": kept})
         return ExitCode.OK
     found = [summary for summary in summaries(runs) if flags.run in (None, summary.run)]
@@ -123,17 +129,15 @@ def _resume(
         wanted = [flags.run]
     if not wanted:
         _say(flags, _nothing(root, runs, found))
-        if flags.json:
-            _print(_merged([]))
+        write_report(flags.form, _merged([]), [run_suite(_merged([]))])
         return ExitCode.OK
-    observer = make_observer(json=flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
     if flags.dry_run:
         reports = [(_would(runs.peek(run)), False) for run in wanted if _resumable(found, run)]
         for report, _ in reports:
             left = [job.blueprint_id for job in report.jobs if job.reason_kind == "dry_run"]
             _say(flags, f"{len(report.jobs) - len(left)} of {len(report.jobs)} done, to do: {' '.join(left)}")
-        if flags.json:
-            _print(_merged([report for report, _ in reports]))
+        _show(flags, reports)
         damaged = [summary for summary in found if summary.problem]
         for summary in damaged:
             _say(flags, f"run {summary.run} cannot be resumed: {summary.problem}")
@@ -151,11 +155,15 @@ def _resume(
                 token=flags.identity_token,
             )
         )
-    if flags.json:
-        _print(_merged([report for report, _ in done]))
+    _show(flags, done)
     if not done:
         _say(flags, f"nothing was left to do on {root}")
     return stop.exit_code or worst(done)
+
+
+def _show(flags: Flags, done: Sequence[tuple[Report, bool]]) -> None:
+    merged = _merged([report for report, _ in done])
+    write_report(flags.form, merged, [run_suite(report, strict=strict) for report, strict in done])
 
 
 def _resumable(found: Sequence[RunSummary], run: str) -> bool:
@@ -214,11 +222,12 @@ def _nothing(root: Path, runs: Runs, found: Sequence[RunSummary]) -> str:
 
 
 def _list(flags: Flags, found: Sequence[RunSummary]) -> None:
-    if flags.json:
+    if flags.form is Format.JSON:
         _print({"schema": LIST_SCHEMA, "runs": found})
         return
     for item in found:
-        what = item.problem or f"{item.done} of {item.jobs} done"
+        part = f", shard {item.shard}" if item.shard else ""
+        what = item.problem or f"{item.done} of {item.jobs} done{part}"
         print(f"{item.run}\t{item.life.value}\t{item.command}\t{item.created}\t{what}")
     if not found:
         _say(flags, "no unfinished runs")

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import (
+    CertIdentity,
+    CertIssuer,
+    Json,
+    OonaUrl,
+    OutputFormat,
+    Quiet,
+    State,
+    Store,
+    TrustedRoot,
+    TrustKeys,
+    Verbose,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -23,22 +35,10 @@ def verify_command(
         typer.Argument(metavar="[PATH]...", help="Bundles and stores. Default: the store of the settings."),
     ] = None,
     store: Store = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Public key to trust, instead of those in trusted-keys.d; repeatable.",
-        ),
-    ] = None,
-    cert_identity: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Identity that must have signed: an address or URI.")
-    ] = None,
-    cert_oidc_issuer: Annotated[
-        str | None, typer.Option(metavar="URL", help="Issuer that must have vouched for the identity.")
-    ] = None,
-    trusted_root: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Trusted root (JSON) of the Sigstore instance.")
-    ] = None,
+    key: TrustKeys = None,
+    cert_identity: CertIdentity = None,
+    cert_oidc_issuer: CertIssuer = None,
+    trusted_root: TrustedRoot = None,
     expect_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Blueprint that each bundle must be of.")
     ] = None,
@@ -55,6 +55,8 @@ def verify_command(
         int | None, typer.Option("--jobs", "-j", metavar="N", help="Processes at once. [default: cores]")
     ] = None,
     state: State = None,
+    oona_url: OonaUrl = None,
+    output_format: OutputFormat = None,
     json_output: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -62,23 +64,24 @@ def verify_command(
     """Verify bundles, or whole stores, without the network: who signed them, and every byte.
 
     Whom to believe is yours to say: the keys in trusted-keys.d, those given by --key, or an identity with its
-    issuer. Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one
+    issuer. What fails is put into the store's telemetry, too.
+
+    Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one
     that was published.
     """
+    from tezzeret_cli.cli.output import read_format
+    from tezzeret_cli.cli.trusting import read_trust
     from tezzeret_cli.cli.verify_run import Flags, run_verify
 
     flags = Flags(
         paths=tuple(paths or ()),
-        settings={"store": store, "state": state, "jobs": jobs},
-        keys=tuple(key or ()),
-        identity=cert_identity,
-        issuer=cert_oidc_issuer,
-        trusted_root=trusted_root,
+        settings={"store": store, "state": state, "jobs": jobs, "oona_url": oona_url},
+        trust=read_trust(key or (), cert_identity, cert_oidc_issuer, trusted_root),
         expect_id=expect_id,
         expect_version=expect_version,
         expect_digest=expect_digest,
         load=load,
-        json=json_output,
+        form=read_format(output_format, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -11,15 +12,19 @@ from typing import Any
 
 import msgspec
 
-from tezzeret_cli.errors import InputError
+from tezzeret_cli.cli.observers import make_observer, oona_bus, with_telemetry
+from tezzeret_cli.cli.output import Format, write_report
+from tezzeret_cli.errors import InputError, StoreError
+from tezzeret_cli.model.events import VerificationFailed
+from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
 from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
-from tezzeret_cli.store.layout import read_identity
+from tezzeret_cli.store.layout import read_identity, store_of_bundle
+from tezzeret_cli.telemetry.outcomes import verify_suite
 from tezzeret_cli.telemetry.text import clean
-from tezzeret_cli.trust.policy import Policy, TrustedIdentity, TrustedKeys
-from tezzeret_cli.trust.trusted import trusted_keys
+from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.trust.verify import Expected
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -31,15 +36,12 @@ class Flags(msgspec.Struct, frozen=True):
 
     paths: tuple[str, ...]
     settings: Mapping[str, Any]
-    keys: tuple[str, ...]
-    identity: str | None
-    issuer: str | None
-    trusted_root: str | None
+    trust: Trust
     expect_id: str | None
     expect_version: str | None
     expect_digest: str | None
     load: bool
-    json: bool
+    form: Format
     quiet: bool
     verbosity: int
 
@@ -48,7 +50,8 @@ def run_verify(flags: Flags) -> int:
     """Verify as the flags say, show the report, and return the exit code. Raises ``TezzeretError``."""
     environment = dict(os.environ)
     settings = load_settings(environment, flags.settings)
-    policy = _policy(flags)
+    oona_bus(settings)  # a wrong one is a mistake whether a bundle fails or not
+    policy = policy_of(flags.trust)
     expected = _expected(flags)
     bundles, stores = _targets(flags, settings)
     workers = settings.jobs or len(os.sched_getaffinity(0))
@@ -62,6 +65,7 @@ def run_verify(flags: Flags) -> int:
         notes += unreadable
     if flags.load:
         checks = _rehearsed(checks, environment, settings, workers)
+    _tell(checks, stores, flags, settings)
     report = make_verify_report(checks, notes)
     _show(flags, report)
     return verify_exit_code(report)
@@ -74,21 +78,6 @@ def _rehearsed(
     from tezzeret_cli.worker.pool import WorkerPool
 
     return rehearse_all(checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers)
-
-
-def _policy(flags: Flags) -> Policy:
-    """Whom to believe. Raises ``InputError`` for half an identity, and for a key beside one."""
-    wanted = (flags.identity, flags.issuer, flags.trusted_root)
-    if all(value is None for value in wanted):
-        return TrustedKeys.from_files(flags.keys) if flags.keys else trusted_keys()
-    if not all(wanted):
-        raise InputError(
-            "--cert-identity, --cert-oidc-issuer and --trusted-root go together, and none may be empty",
-            advice="give all three",
-        )
-    if flags.keys:
-        raise InputError("--key and --cert-identity exclude each other", advice="verify twice")
-    return TrustedIdentity(flags.identity or "", flags.issuer or "", flags.trusted_root or "")
 
 
 def _expected(flags: Flags) -> Expected:
@@ -123,6 +112,28 @@ def _rollbacks(store: Path, settings: Settings) -> tuple[list[BundleCheck], list
     return rollbacks(store, known), unreadable
 
 
+def _tell(checks: Sequence[BundleCheck], stores: Sequence[Path], flags: Flags, settings: Settings) -> None:
+    """Put what failed into the telemetry of its store."""
+    failed: dict[Path, list[BundleCheck]] = {}
+    for check in checks:
+        if not check.ok and (root := _home(Path(check.bundle), stores)) is not None:
+            inside = Path(os.path.relpath(check.bundle, root)).as_posix()
+            failed.setdefault(root, []).append(msgspec.structs.replace(check, bundle=inside))
+    observer = make_observer(table=False, quiet=flags.quiet, verbosity=flags.verbosity)
+    for root, found in failed.items():
+        with_telemetry(observer, root, settings).on_event(VerificationFailed(str(root), tuple(found)))
+
+
+def _home(bundle: Path, stores: Sequence[Path]) -> Path | None:
+    """The store of a bundle; ``None`` where there is none that this program can write to."""
+    for store in stores:
+        if store in bundle.parents:
+            return store if read_identity(store) is not None else None
+    with contextlib.suppress(StoreError):
+        return store_of_bundle(bundle)
+    return None
+
+
 class _Progress:
     """How far it is, on a terminal."""
 
@@ -145,9 +156,8 @@ class _Progress:
 
 
 def _show(flags: Flags, report: VerifyReport) -> None:
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-    elif not flags.quiet:
+    write_report(flags.form, report, [verify_suite(report)])
+    if flags.form is Format.TEXT and not flags.quiet:
         rows = [HEADINGS, *(_row(check) for check in report.bundles)]
         sys.stdout.write(_table(rows) if sys.stdout.isatty() else _tabs(rows))
     sys.stdout.flush()

@@ -37,8 +37,9 @@ class HealthRecords:
                 found.add(frame)
         return found.health
 
-    def add(self, records: Sequence[HealthRecord]) -> Health:
-        """Append ``records``, durably; health after them. Raises ``JournalError``, or its kind for damage."""
+    def add(self, records: Sequence[HealthRecord]) -> tuple[Health, Health]:
+        """Append ``records``, durably; health before and after them. Raises ``JournalError``, or its kind for
+        damage."""
         found = _Replay(self._rules)
         journal = self._open(found)
         with journal:
@@ -48,7 +49,7 @@ class HealthRecords:
                 health = apply(health, record, self._rules)
             if journal.should_compact:
                 journal.compact([msgspec.msgpack.encode(health)])
-        return health
+        return found.health, health
 
     def set_aside(self) -> Path:
         """Move a damaged journal out of the way, as evidence; where it is now. Raises ``JournalError``."""

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from tezzeret_cli.model.report import JobReport, Report
+from tezzeret_cli.model.verification import BundleCheck
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag=True):
@@ -32,6 +33,16 @@ class JobStage(msgspec.Struct, frozen=True, tag=True):
     stage: str
 
 
+class JobRetried(msgspec.Struct, frozen=True, tag=True):
+    """What was tried came to nothing, and the job goes on with the next strategy or as a fallback.
+    ``strategy`` is the one that the job began with."""
+
+    job: int
+    blueprint_id: str
+    strategy: str
+    reason: str
+
+
 class JobFinished(msgspec.Struct, frozen=True, tag=True):
     job: int
     report: JobReport
@@ -41,6 +52,22 @@ class ModeEntered(msgspec.Struct, frozen=True, tag=True):
     """Conservative mode was entered, or goes on for other ``reasons``; with none it was left."""
 
     reasons: tuple[str, ...]
+
+
+class BreakerMoved(msgspec.Struct, frozen=True, tag=True):
+    """A breaker is in another ``phase`` now, ``here`` by how a job of this run ended."""
+
+    breaker: str
+    phase: str
+    here: bool = False
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag=True):
+    """The run goes on; told every few seconds. ``breakers`` are the phases of all, ``conservative`` are the
+    reasons for that mode."""
+
+    breakers: dict[str, str]
+    conservative: tuple[str, ...]
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
@@ -66,6 +93,13 @@ class BundlePrewarmed(msgspec.Struct, frozen=True, tag=True):
     p95_ms: float
 
 
+class VerificationFailed(msgspec.Struct, frozen=True, tag=True):
+    """These bundles of a store are not to be opened."""
+
+    store: str
+    checks: tuple[BundleCheck, ...]
+
+
 class GarbageCollected(msgspec.Struct, frozen=True, tag=True):
     """A collection ended. ``counts`` are of what went, by kind."""
 
@@ -77,11 +111,15 @@ Event = (
     RunStarted
     | JobStarted
     | JobStage
+    | JobRetried
     | JobFinished
     | ModeEntered
+    | BreakerMoved
+    | Heartbeat
     | Notice
     | RunFinished
     | BundlePrewarmed
+    | VerificationFailed
     | GarbageCollected
 )
 

@@ -222,11 +222,13 @@ class Tree(msgspec.Struct, frozen=True, gc=False):
 
 
 class Graph(msgspec.Struct, frozen=True, gc=False):
-    """One ahead-of-time compiled library and how to call it."""
+    """One ahead-of-time compiled graph, the ``entry``-th (from 1) of those in ``library``, and how to call
+    it."""
 
     library: str
     arguments: tuple[Source, ...]
     results: int
+    entry: int = 1
 
 
 class Tangent(msgspec.Struct, frozen=True, gc=False):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tezzeret_cli.model.trust import Trust
+
 
 class VariantTimes(msgspec.Struct, frozen=True):
     """Milliseconds of one variant's calls, forward and backward together where it has a backward.
@@ -39,22 +41,24 @@ class Sample(msgspec.Struct, frozen=True):
 
 class PrewarmRequest(msgspec.Struct, frozen=True):
     """Load ``bundle`` and run every variant ``repeat`` times on ``device``; eager too, if its factory matches
-    a pattern of ``allowed``. ``trusted`` is the folder of trusted keys."""
+    a pattern of ``allowed``. ``trust`` is whom to believe."""
 
     bundle: str
     repeat: int
     device: str | None = None
     allowed: tuple[str, ...] = ()
-    trusted: str = ""
+    trust: Trust = Trust()
 
 
 class PrewarmResult(msgspec.Struct, frozen=True, tag="prewarmed"):
     """``sample`` of a bundle that runs compiled code; else ``problem`` says in one line why there is none.
-    ``fallback`` bundles have nothing to warm, and those in ``quarantine`` are not loaded."""
+    ``fallback`` bundles have nothing to warm, and those in ``quarantine`` are not loaded. ``refused`` is
+    ``damaged`` or ``untrusted`` for one that could not be verified."""
 
     sample: Sample | None = None
     fallback: bool = False
     quarantine: bool = False
+    refused: str | None = None
     problem: str | None = None
 
 

@@ -47,7 +47,8 @@ class JobReport(msgspec.Struct, frozen=True, omit_defaults=False):
 class Report(msgspec.Struct, frozen=True):
     """The whole run. ``run`` is its id in the journal, ``None`` when there was nothing to do;
     ``recovered`` says, a line each, what was taken over from a run that died. ``conservative`` are the
-    reasons why the run was in that mode, at least for a time; ``breakers`` are their phases at its end."""
+    reasons why the run was in that mode, at least for a time; ``breakers`` are their phases at its end.
+    ``shard`` is such as ``2/8`` where only that part of the jobs was the run's."""
 
     schema: int
     command: str
@@ -58,6 +59,7 @@ class Report(msgspec.Struct, frozen=True):
     recovered: tuple[str, ...] = ()
     conservative: tuple[str, ...] = ()
     breakers: dict[str, str] = {}
+    shard: str | None = None
 
 
 def exit_code(report: Report, *, strict: bool = False) -> ExitCode:

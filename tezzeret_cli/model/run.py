@@ -46,10 +46,21 @@ class CompileOptions(msgspec.Struct, frozen=True):
     signing: SigningOptions = SigningOptions()
 
 
+class Shard(msgspec.Struct, frozen=True):
+    """Part ``number`` of the jobs, from 1 on, where there are ``of`` parts."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
 class RunPlan(msgspec.Struct, frozen=True):
     """What one run does. ``jobs`` are all of them, in order; ``directory`` is where it was started, for
     modules that are found there; ``strict`` belongs to its exit code. ``created`` is seconds since 1970.
-    ``skipped`` gives, by number, why a job is not to be done."""
+    ``skipped`` gives, by number, why a job is not to be done. Where there is a ``shard``, only its jobs are
+    there."""
 
     command: str
     tool: str
@@ -62,3 +73,4 @@ class RunPlan(msgspec.Struct, frozen=True):
     strict: bool = False
     created: float = 0.0
     skipped: dict[int, str] = {}
+    shard: Shard | None = None

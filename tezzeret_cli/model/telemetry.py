@@ -30,9 +30,35 @@ class TelemetryEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: dict[str, str] = {}
 
 
+class Span(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that took from ``start`` to ``end`` (ISO 8601 in UTC), as part of the span ``parent``."""
+
+    id: str
+    name: str
+    start: str
+    end: str
+    parent: str = ""
+    attributes: dict[str, str] = {}
+
+
+class HealthStatus(enum.StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+class SystemHealth(msgspec.Struct, frozen=True):
+    """How the forge is doing. ``indicators`` are totals of the run so far, as text."""
+
+    status: HealthStatus
+    summary: str
+    indicators: dict[str, str] = {}
+
+
 class Entry(msgspec.Struct, frozen=True):
     """``id`` is unique, so that a consumer can drop repeats; ``time`` is ISO 8601 in UTC. ``command`` and
-    ``counts`` are of a run that ended; ``run`` is its id, ``None`` when it had nothing to do."""
+    ``counts`` are of a run that ended; ``run`` is its id, ``None`` when it had nothing to do. ``spans``
+    are what ended, and ``health`` comes with the aggregates, at regular times and at the end of a run."""
 
     schema: int
     id: str
@@ -45,3 +71,5 @@ class Entry(msgspec.Struct, frozen=True):
     command: str | None = None
     run: str | None = None
     counts: dict[str, int] | None = None
+    spans: tuple[Span, ...] = ()
+    health: SystemHealth | None = None

@@ -40,7 +40,7 @@ from tezzeret_cli.store.seal import seal_files
 from tezzeret_cli.store.staging import Staging
 from tezzeret_cli.strategies.ladder import next_rung
 from tezzeret_cli.trust.signer import Signer
-from tezzeret_cli.worker.task import Cancelled, Crashed, Ending, Limits, Task
+from tezzeret_cli.worker.task import CONSUMER, Cancelled, Crashed, Ending, Limits, Task
 
 BUILD = "tezzeret_cli.worker.build:build"
 PROVE = "tezzeret_cli.worker.prove:prove"
@@ -178,7 +178,7 @@ class Attempt:
             limits=Limits(self._options.proof_timeout_s, self._strategy.memory_bytes),
             workdir=str(self._scratch),
             log=str(self._log),
-            fresh=True,
+            template=CONSUMER,
             env=self._environments.proof(self._scratch),
         )
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from tezzeret_cli.bundle.use import FolderLock, lock_folder
 from tezzeret_cli.model.run import HostFacts
 from tezzeret_cli.store.layout import explained
+from tezzeret_cli.worker.task import BUILDER, CONSUMER, Template
+
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+"""A process that others are forked from must not have threads; numpy's library starts some when imported."""
 
 _PASSED_TO_PROOF = ("LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 
@@ -43,8 +47,15 @@ class Environments:
             folder.mkdir()
         return folder
 
-    def zygote(self) -> dict[str, str]:
-        """The whole environment of the warm process.
+    def templates(self) -> dict[str, Template]:
+        """The warm processes of the run: what compiles, and what has no compiler and proves."""
+        builder = Template(("tezzeret_cli.worker.build",), self._builder())
+        environment = self.proof(self._scratch) | _NO_THREADS
+        consumer = Template(("tezzeret_cli.worker.prove",), environment, isolated=True)
+        return {BUILDER: builder, CONSUMER: consumer}
+
+    def _builder(self) -> dict[str, str]:
+        """The whole environment of the warm process that compiles.
 
         How strict the caller is about Python's warnings is not for torch's own code to meet.
         """
@@ -52,10 +63,10 @@ class Environments:
         return (
             inherited
             | self._threads
+            | _NO_THREADS
             | {
                 "TMPDIR": str(self.shared / "tmp"),
                 "TORCHINDUCTOR_CACHE_DIR": str(self.shared / "cache"),
-                "OPENBLAS_NUM_THREADS": "1",
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",
                 # Sets of names in one order: the same graph gives the same code.
                 "PYTHONHASHSEED": "0",

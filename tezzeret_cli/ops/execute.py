@@ -28,12 +28,10 @@ from tezzeret_cli.store.catalogue import Catalogue
 from tezzeret_cli.store.layout import Store
 from tezzeret_cli.store.staging import Staging, sweep
 from tezzeret_cli.trust.signer import Signer, Unsigned
-from tezzeret_cli.worker.task import Runner
+from tezzeret_cli.worker.task import Runner, Template
 
 REPORT_SCHEMA = 1
-PRELOAD = ("tezzeret_cli.worker.build",)
-
-MakeRunner = Callable[[Sequence[str], Mapping[str, str]], Runner]
+MakeRunner = Callable[[Mapping[str, Template]], Runner]
 OnStart = Callable[[JobLoop], None]
 
 
@@ -155,7 +153,7 @@ def _run(
         claim.release()
         return report
 
-    runner = forge.make_runner(PRELOAD, environments.zygote())
+    runner = forge.make_runner(environments.templates())
     try:
         loop = JobLoop(runner, start, workers, forge.observer, governor)
         forge.on_start(loop)
@@ -202,6 +200,7 @@ def make_report(
         interrupted=stopped,
         run=run,
         recovered=tuple(recovered),
+        shard=str(plan.shard) if plan.shard else None,
     )
 
 

@@ -16,7 +16,7 @@ from tezzeret_cli.health.record import HealthRecords
 from tezzeret_cli.health.state import GPU, TIMEOUT, breaker_for, phases
 from tezzeret_cli.host.gpu import Gpu, read_gpus
 from tezzeret_cli.host.memory import Memory, read_memory
-from tezzeret_cli.model.events import ModeEntered, Notice, Observer
+from tezzeret_cli.model.events import BreakerMoved, Heartbeat, ModeEntered, Notice, Observer
 from tezzeret_cli.model.health import Health, HealthRecord, ModeChanged, Outcome, Phase
 from tezzeret_cli.model.job import Job, Strategy
 from tezzeret_cli.model.report import JobReport, Status
@@ -87,6 +87,7 @@ class Governor:
         self._health = self._read()
         self.conservative = self._health.conservative
         self.seen: list[str] = []
+        self._phases = self.breakers
         before = self.conservative
         self._settle()
         if before and self.conservative:
@@ -106,7 +107,10 @@ class Governor:
         self._memory = self._read_memory()
         gpus = (read_gpus(_own_processes()) or ()) if self._gpus_wanted else ()
         self._under_pressure = self._pressure.reasons(self._memory, gpus, now)
+        self._tell_breakers(self._health, here=False)
         self._settle()
+        phases_now = {name: phase.value for name, phase in self.breakers.items()}
+        self._observer.on_event(Heartbeat(phases_now, self.conservative))
 
     def adjusted(self, job: Job) -> Job:
         """``job`` with the strategy it may have now; its key is to be found anew when that is another."""
@@ -154,13 +158,18 @@ class Governor:
         records = [Outcome(now, name, job.blueprint_id) for name in names if name is not None]
         if not failures and report.status is Status.COMPILED and self._health.breakers_stirred:
             records.append(Outcome(now, None, job.blueprint_id))
-        before = self.breakers
         if records:
-            self._health = self._write(records)
-        for name, phase in self.breakers.items():
-            if phase is not before[name]:
-                self._observer.on_event(Notice("warning", f"the {name} breaker is {_words(phase)}"))
+            before, self._health = self._write(records)
+            self._tell_breakers(before, here=False)
+            self._tell_breakers(self._health, here=True)
         self._settle()
+
+    def _tell_breakers(self, health: Health, *, here: bool) -> None:
+        """Say which breakers moved since they were told of last: ``here``, or by time and by other runs."""
+        told, self._phases = self._phases, phases(health, self._options.breakers, self._clock())
+        for name, phase in self._phases.items():
+            if phase is not told[name]:
+                self._observer.on_event(BreakerMoved(name, phase.value, here))
 
     def _settle(self) -> None:
         """Enter or leave conservative mode as the breakers and the machine want it."""
@@ -175,7 +184,7 @@ class Governor:
         reasons = tuple(wanted)
         self.seen += [reason for reason in reasons if reason not in self.seen]
         if bool(reasons) != bool(self.conservative):
-            self._health = self._write([ModeChanged(self._clock(), reasons)])
+            self._health = self._write([ModeChanged(self._clock(), reasons)])[1]
             self._observer.on_event(ModeEntered(reasons))
         self.conservative = reasons
 
@@ -196,7 +205,7 @@ class Governor:
         except JournalDamagedError as error:
             return self._afresh(error)
 
-    def _write(self, records: Sequence[HealthRecord]) -> Health:
+    def _write(self, records: Sequence[HealthRecord]) -> tuple[Health, Health]:
         try:
             return self._records.add(records)
         except JournalDamagedError as error:

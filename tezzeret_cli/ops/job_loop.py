@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tezzeret_cli.model.events import JobFinished, JobStage, JobStarted, Notice, Observer
+from tezzeret_cli.model.events import JobFinished, JobRetried, JobStage, JobStarted, Notice, Observer
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.ops.attempt import Attempt, Failure
@@ -112,7 +112,13 @@ class JobLoop:
 
     def _advance(self, event: TaskEnded, reports: dict[int, JobReport]) -> None:
         attempt = self._running[event.task]
+        known = len(attempt.failures)
         attempt.ended(event.ending, event.peak_bytes)
+        for failure in attempt.failures[known:]:
+            job = attempt.job
+            self._observer.on_event(
+                JobRetried(event.task, job.blueprint_id, job.strategy.name, failure.message)
+            )
         if attempt.report is None and not attempt.was_lost:
             if not self.stopped:
                 self._runner.start(attempt.task)

@@ -13,16 +13,16 @@ import msgspec
 
 from tezzeret_cli.bundle.read import MANIFEST, read_manifest
 from tezzeret_cli.bundle.scan import BUNDLES, published
-from tezzeret_cli.bundle.version import parse
 from tezzeret_cli.errors import BundleError, InputError
-from tezzeret_cli.model.events import BundlePrewarmed, Notice, Observer
+from tezzeret_cli.model.events import BundlePrewarmed, Notice, Observer, VerificationFailed
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport, PrewarmRequest, PrewarmResult, Sample
+from tezzeret_cli.model.trust import Trust
+from tezzeret_cli.model.verification import BundleCheck
 from tezzeret_cli.ops.endings import answer
 from tezzeret_cli.ops.environment import consumer_environment
-from tezzeret_cli.store.layout import read_identity
+from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.store.samples import append, read
-from tezzeret_cli.trust.trusted import default_folder
 from tezzeret_cli.worker.task import Cancelled, Ending, Limits, Returned, Runner, Task, TaskEnded
 
 REPORT_SCHEMA = 1
@@ -42,7 +42,8 @@ class Place(msgspec.Struct, frozen=True):
 class Wish(msgspec.Struct, frozen=True):
     """``repeat`` timed steps of each variant; ``jobs`` bundles at once with ``threads`` threads each.
     ``max_regression`` is how much slower than its record a bundle may be, 0.1 for 10 %; ``None``: however
-    much. ``allowed`` are patterns of the factories that may run, for the comparison with eager."""
+    much. ``allowed`` are patterns of the factories that may run, for the comparison with eager;
+    ``trust`` says whose bundles are opened."""
 
     repeat: int
     jobs: int
@@ -51,6 +52,7 @@ class Wish(msgspec.Struct, frozen=True):
     device: str | None = None
     max_regression: float | None = None
     allowed: tuple[str, ...] = ()
+    trust: Trust = Trust()
 
 
 class Warming:
@@ -73,7 +75,7 @@ def places(paths: Sequence[Path]) -> list[Place]:
     for path in paths:
         folder = path.parent if path.name == MANIFEST else path
         if (folder / MANIFEST).is_file():
-            found.append(Place(folder, _store_of(folder)))
+            found.append(Place(folder, store_of_bundle(folder)))
         elif read_identity(folder) is not None:
             here = [Place(item.path, folder) for item in published(folder)]
             if not here:
@@ -145,15 +147,6 @@ def regression(sample: Sample, earlier: Sequence[Sample]) -> float | None:
     return None if worst is None else round(worst, 6)
 
 
-def _store_of(bundle: Path) -> Path | None:
-    """The store that a bundle's folder is published in."""
-    real = bundle.resolve()
-    root = real.parents[2] if len(real.parents) > 2 else None
-    if root is None or real.parents[1].name != BUNDLES or parse(real.name) is None:
-        return None
-    return root if read_identity(root) is not None else None
-
-
 def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Mapping[str, str]) -> Task:
     folder = scratch / str(number)
     folder.mkdir()
@@ -162,7 +155,7 @@ def _task(number: int, place: Place, wish: Wish, scratch: Path, environment: Map
         wish.repeat,
         wish.device,
         wish.allowed,
-        str(default_folder(environment)),
+        wish.trust,
     )
     return Task(
         id=number,
@@ -183,9 +176,12 @@ def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Pre
         manifest, _ = read_manifest(place.path)
         blueprint_id, version, strategy = manifest.blueprint_id, manifest.version, manifest.compile_strategy
     except BundleError as error:
-        return Prewarmed(blueprint_id, version, str(place.path), "failed", reason=str(error))
+        made = Prewarmed(blueprint_id, version, str(place.path), "failed", reason=str(error))
+        return _refused(place, made, "damaged", observer)
     result = _result(ending)
     made = Prewarmed(blueprint_id, version, str(place.path), "failed", reason=result.problem)
+    if result.refused:
+        return _refused(place, made, result.refused, observer)
     if result.fallback:
         return msgspec.structs.replace(made, status="fallback", reason="it runs eager")
     if result.quarantine:
@@ -211,6 +207,16 @@ def _judged(place: Place, ending: Ending, wish: Wish, observer: Observer) -> Pre
             made, status="regressed", sample=sample, regression=change, reason=reason
         )
     return msgspec.structs.replace(made, status="warmed", sample=sample, regression=change)
+
+
+def _refused(place: Place, made: Prewarmed, kind: str, observer: Observer) -> Prewarmed:
+    """Tell of a bundle that could not be verified."""
+    bundle = f"{BUNDLES}/{made.blueprint_id}/{made.version}" if place.root else made.bundle
+    check = BundleCheck(
+        bundle, False, made.blueprint_id, made.version, problem=made.reason, problem_kind=kind
+    )
+    observer.on_event(VerificationFailed(str(place.root or ""), (check,)))
+    return made
 
 
 def _result(ending: Ending) -> PrewarmResult:

@@ -12,6 +12,7 @@ from tezzeret_cli.model.build import ProofResult, RehearsalRequest
 from tezzeret_cli.model.verification import BundleCheck
 from tezzeret_cli.ops.environment import consumer_environment
 from tezzeret_cli.worker.task import (
+    BUILDER,
     Crashed,
     Ending,
     Limits,
@@ -20,6 +21,7 @@ from tezzeret_cli.worker.task import (
     Runner,
     Task,
     TaskEnded,
+    Template,
     TimedOut,
 )
 
@@ -30,7 +32,7 @@ _WAIT_S = 0.25
 
 def rehearse_all(
     checks: Sequence[BundleCheck],
-    make_runner: Callable[[Sequence[str], Mapping[str, str]], Runner],
+    make_runner: Callable[[Mapping[str, Template]], Runner],
     environment: Mapping[str, str],
     *,
     timeout_s: float,
@@ -44,7 +46,7 @@ def rehearse_all(
     waiting = [number for number, check in enumerate(checks) if check.ok and check.runs_here is None]
     running = 0
     with tempfile.TemporaryDirectory(prefix="tezzeret-verify-") as folder:
-        runner = make_runner((), environment)
+        runner = make_runner({BUILDER: Template((), dict(environment))})
         try:
             while waiting or running:
                 while waiting and running < workers:

@@ -29,8 +29,8 @@ class Life(enum.StrEnum):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """One run that is not among the done. ``left`` are the ids of the blueprints still to do; ``created``
-    is in ISO 8601; ``problem`` says in one line what is wrong with its journal."""
+    """One run that is not among the done. ``left`` are the ids of the blueprints to do, ``shard`` is such as
+    ``2/8``; ``created`` is in ISO 8601; ``problem`` says in one line what is wrong with its journal."""
 
     run: str
     life: Life
@@ -40,6 +40,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     done: int = 0
     left: tuple[str, ...] = ()
     problem: str | None = None
+    shard: str | None = None
 
 
 def summaries(runs: Runs) -> list[RunSummary]:
@@ -69,6 +70,7 @@ def _summary(run: str, state: RunState, live: bool) -> RunSummary:
         jobs=len(plan.jobs),
         done=len(state.done),
         left=tuple(job.blueprint_id for job in state.left.values()),
+        shard=str(plan.shard) if plan.shard else None,
     )
 
 

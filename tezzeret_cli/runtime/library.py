@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
 import threading
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -19,36 +21,53 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 class Libraries:
     """The libraries that this process has opened, by sha256 and device.
 
-    A library once opened stays open, as the dynamic linker's own do. Its memory file is closed as soon as it
-    is mapped.
+    A library once opened stays open, as the dynamic linker's own do: it goes by its path from then on, so its
+    memory file is closed as soon as it is mapped.
     """
 
     def __init__(self) -> None:
-        self._opened: dict[tuple[str, str], private.Run] = {}
+        self._paths: dict[tuple[str, str], str] = {}
+        self._opened: dict[tuple[str, str, int], private.Run] = {}
         self._lock = threading.Lock()
 
-    def open(self, name: str, sha256: str, data: bytes, device: torch.device) -> private.Run:
-        """The run function of the library in ``data``, opened at most once.
+    def open(
+        self, name: str, sha256: str, entry: int, read: Callable[[], bytes], device: torch.device
+    ) -> private.Run:
+        """The run function of a library's ``entry``-th graph. What ``read`` gives is mapped at most once.
 
-        Raises ``TargetMismatchError`` when the linker refuses it.
+        Raises ``TargetMismatchError`` when the linker or the library refuses it.
         """
+        library = (sha256, str(device))
         with self._lock:
-            key = (sha256, str(device))
-            if key not in self._opened:
-                self._opened[key] = _open(name, data, device)
-            return self._opened[key]
+            run = self._opened.get((*library, entry))
+            if run is None:
+                if library in self._paths:
+                    run = _run(name, self._paths[library], device, entry)
+                else:
+                    with _mapped(name, read()) as path:
+                        run = _run(name, path, device, entry)
+                    self._paths[library] = path
+                self._opened[*library, entry] = run
+            return run
 
 
-def _open(name: str, data: bytes, device: torch.device) -> private.Run:
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+def _run(name: str, path: str, device: torch.device, entry: int) -> private.Run:
     try:
-        return private.open_library(_path(descriptor), device)
+        return private.open_library(path, device, entry)
     except RuntimeError as error:
         raise TargetMismatchError(f"{name} cannot be opened here: {str(error).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _mapped(name: str, data: bytes) -> Iterator[str]:
+    """The path of a sealed memory file with ``data``."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        yield _path(descriptor)
     finally:
         os.close(descriptor)
 

@@ -74,8 +74,10 @@ def load(
 
     def open_library(graph: Graph) -> private.Run:
         entry = entries[graph.library]
-        data = inflate(entry, files[graph.library])
-        return _LIBRARIES.open(f"{manifest.blueprint_id}:{graph.library}", entry.sha256, data, where)
+        name = f"{manifest.blueprint_id}:{graph.library}"
+        return _LIBRARIES.open(
+            name, entry.sha256, graph.entry, lambda: inflate(entry, files[graph.library]), where
+        )
 
     variants = [
         RunnableVariant(

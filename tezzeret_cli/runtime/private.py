@@ -22,16 +22,16 @@ Run = Callable[[list[Tensor]], list[Tensor]]
 function_modes: Callable[[], int] = torch._C._len_torch_function_stack
 
 
-def open_library(path: str, device: torch.device) -> Run:
-    """Open an ahead-of-time library; the returned function runs it.
+def open_library(path: str, device: torch.device, entry: int) -> Run:
+    """Open an ahead-of-time library; the returned function runs the ``entry``-th of its graphs, from 1.
 
     Raises ``RuntimeError`` when the dynamic linker refuses it.
     """
     runner: Any
     if device.type == "cuda":
-        runner = torch._C._aoti.AOTIModelContainerRunnerCuda(path, 1, str(device))
+        runner = torch._C._aoti.AOTIModelContainerRunnerCuda(path, entry, str(device))
     else:
-        runner = torch._C._aoti.AOTIModelContainerRunnerCpu(path, 1)
+        runner = torch._C._aoti.AOTIModelContainerRunnerCpu(path, entry)
     run: Run = runner.run
     if device.type == "cuda" and torch.cuda.device_count() > 1:
         return functools.partial(_run_on, device, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class RunnableVariant:
         self.inputs = tuple(guard.index for guard in inputs)
         self.slots = tuple(guard.index for guard in slots)
         self.takes_all_inputs = self.flat and self.inputs == tuple(range(self.count))
-        self.guards = TensorGuards([*inputs, *slots], device)
+        self._guards = ([*inputs, *slots], device)
         position = {(SourceKind.INPUT, index): i for i, index in enumerate(self.inputs)}
         offset = len(self.inputs)
         position |= {(SourceKind.TENSOR, index): offset + i for i, index in enumerate(self.slots)}
@@ -57,6 +58,11 @@ class RunnableVariant:
         self._position = position
         self._open_library = open_library
         self._step: _Step | None = None
+
+    @functools.cached_property
+    def guards(self) -> TensorGuards:
+        """Made with the first call that gets here."""
+        return TensorGuards(*self._guards)
 
     def open(self) -> None:
         """Open the libraries. Raises ``TargetMismatchError`` when the linker refuses one."""

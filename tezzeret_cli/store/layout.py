@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tezzeret_cli.bundle.scan import BUNDLES
+from tezzeret_cli.bundle.version import parse
 from tezzeret_cli.errors import InputError, StoreError, StoreLockedError
 from tezzeret_cli.wal.disk import Disk, make_folders
 
@@ -114,6 +115,15 @@ def existing_identity(root: Path) -> Identity:
     if identity is None:
         raise InputError(f"{root}: no store is there", advice="check the path, or that it is mounted")
     return identity
+
+
+def store_of_bundle(bundle: Path) -> Path | None:
+    """The store that a bundle's folder is published in. Raises ``StoreError``."""
+    real = bundle.resolve()
+    root = real.parents[2] if len(real.parents) > 2 else None
+    if root is None or real.parents[1].name != BUNDLES or parse(real.name) is None:
+        return None
+    return root if read_identity(root) is not None else None
 
 
 def _make_identity(root: Path) -> Identity:

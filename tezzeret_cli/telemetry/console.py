@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tezzeret_cli.model.events import (
+    BreakerMoved,
     Event,
     JobFinished,
     JobStage,
@@ -25,6 +26,7 @@ from tezzeret_cli.model.report import Report, Status
 from tezzeret_cli.telemetry.text import (
     HEADINGS,
     LEVELS,
+    breaker_line,
     clean,
     counts_line,
     job_line,
@@ -101,6 +103,8 @@ class ConsoleObserver:
                 self._conservative = bool(reasons)
                 self._console.print(Text(mode_line(reasons), style="yellow"))
                 self._refresh()
+            case BreakerMoved(breaker, phase):
+                self._console.print(Text(breaker_line(breaker, phase), style="yellow"))
             case Notice(level, message) if LEVELS.get(level, 0) <= self._verbosity:
                 self._console.print(Text(clean(message), style="yellow" if level == "warning" else "dim"))
             case RunFinished(report):

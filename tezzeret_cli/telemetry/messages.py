@@ -15,7 +15,7 @@ from tezzeret_cli.bundle.read import MANIFEST, read_manifest
 from tezzeret_cli.errors import BundleError
 from tezzeret_cli.leyline import leyline_pb2 as pb
 from tezzeret_cli.model.manifest import Manifest
-from tezzeret_cli.model.telemetry import Entry, Level, MetricPoint, TelemetryEvent
+from tezzeret_cli.model.telemetry import Entry, HealthStatus, Level, MetricPoint, Span, TelemetryEvent
 
 _LEVELS = {
     Level.INFO: pb.TELEMETRY_LEVEL_INFO,
@@ -23,6 +23,12 @@ _LEVELS = {
     Level.ERROR: pb.TELEMETRY_LEVEL_ERROR,
     Level.CRITICAL: pb.TELEMETRY_LEVEL_CRITICAL,
 }
+_HEALTH = {
+    HealthStatus.HEALTHY: pb.HEALTH_STATUS_HEALTHY,
+    HealthStatus.DEGRADED: pb.HEALTH_STATUS_DEGRADED,
+    HealthStatus.UNHEALTHY: pb.HEALTH_STATUS_UNHEALTHY,
+}
+_ERRORS = ("tezzeret.compile_failed", "tezzeret.verify_failed")
 _URGENT = (Level.ERROR, Level.CRITICAL)
 
 
@@ -32,6 +38,7 @@ class Streams(msgspec.Struct, frozen=True):
     telemetry: str = "oona.telemetry"
     ready: str = "oona.kernels.ready"
     emergency: str = "oona.emergency"
+    errors: str = "oona.kernels.errors"
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -42,10 +49,11 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def messages(entry: Entry, root: Path, streams: Streams) -> Iterator[Message]:
-    """What goes out for one line: its packet (to the emergency stream too, from level error on), and the
-    updates of the catalogue that it tells of. The attribute ``id`` of each envelope is the same whenever the
-    line is sent again. A bundle that is gone meanwhile has no update."""
-    if entry.metrics or entry.events:
+    """What goes out for one line: its packet (to the emergency stream too, from level error on), the updates
+    of the catalogue that it tells of, and the errors of kernels that are not to be had. The attribute ``id``
+    of each envelope is the same whenever the line is sent again. A bundle that is gone meanwhile has no
+    update."""
+    if entry.metrics or entry.events or entry.spans or entry.health:
         packet = _packet(entry).SerializeToString()
         yield _message(streams.telemetry, pb.BUS_MESSAGE_TYPE_TELEMETRY, packet, entry.id)
         if entry.level in _URGENT:
@@ -60,6 +68,14 @@ def messages(entry: Entry, root: Path, streams: Streams) -> Iterator[Message]:
     if warmed is not None and len(names) == 1 and (ready := _ready(root, warmed, entry)) is not None:
         kind = pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY
         yield _message(streams.ready, kind, ready.SerializeToString(), f"{entry.id}.ready")
+    for number, event in enumerate(entry.events):
+        if event.level in _URGENT and event.description in _ERRORS:
+            about = event.attributes
+            error = pb.KernelArtifactError(
+                blueprint_id=about.get("blueprint_id", ""), reason=about.get("reason", "")
+            )
+            kind = pb.BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR
+            yield _message(streams.errors, kind, error.SerializeToString(), f"{entry.id}.{number}.error")
 
 
 def signature(secret: bytes, payload: bytes) -> bytes:
@@ -79,9 +95,27 @@ def _packet(entry: Entry) -> pb.TelemetryPacket:
         level=_LEVELS[entry.level],
         metrics=[_metric(point) for point in entry.metrics],
         events=[_event(entry, number, event) for number, event in enumerate(entry.events)],
+        spans=[_span(span) for span in entry.spans],
     )
     packet.timestamp.FromDatetime(datetime.datetime.fromisoformat(entry.time))
+    if entry.health is not None:
+        packet.system_health.CopyFrom(
+            pb.SystemHealth(
+                status=_HEALTH[entry.health.status],
+                summary=entry.health.summary,
+                indicators=entry.health.indicators,
+            )
+        )
     return packet
+
+
+def _span(span: Span) -> pb.TraceSpan:
+    made = pb.TraceSpan(
+        span_id=span.id, parent_span_id=span.parent, name=span.name, attributes=span.attributes
+    )
+    made.start_time.FromDatetime(datetime.datetime.fromisoformat(span.start))
+    made.end_time.FromDatetime(datetime.datetime.fromisoformat(span.end))
+    return made
 
 
 def _metric(point: MetricPoint) -> pb.MetricPoint:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from tezzeret_cli.model.events import (
+    BreakerMoved,
     BundlePrewarmed,
     Event,
     GarbageCollected,
     JobFinished,
+    JobRetried,
     JobStarted,
     ModeEntered,
     RunFinished,
+    VerificationFailed,
 )
+from tezzeret_cli.model.health import Phase
 from tezzeret_cli.model.report import JobReport, Report, Status
 from tezzeret_cli.model.telemetry import Level, MetricPoint, TelemetryEvent
+from tezzeret_cli.model.verification import BundleCheck
 
 PREFIX = "tezzeret."
 _COUNTED = {Status.COMPILED: "completed", Status.FALLBACK: "fallback", Status.FAILED: "failed"}
@@ -46,6 +51,8 @@ def meaning(event: Event, resources: Sequence[MetricPoint] = ()) -> Meaning:
                 (_metric("jobs.started", 1, strategy=strategy),),
                 (TelemetryEvent(f"{PREFIX}compile_started", Level.INFO, about),),
             )
+        case JobRetried(_, _, strategy, _):
+            return Meaning((_metric("jobs.retried", 1, strategy=strategy),))
         case JobFinished(_, report) if report.status in _COUNTED:
             return _job(report, resources)
         case RunFinished(report):
@@ -54,6 +61,10 @@ def meaning(event: Event, resources: Sequence[MetricPoint] = ()) -> Meaning:
             return _prewarmed(blueprint_id, version, strategy, p50_ms, p95_ms)
         case ModeEntered(reasons):
             return _mode(reasons)
+        case BreakerMoved(breaker, phase, here):
+            return _moved(breaker, phase, here)
+        case VerificationFailed(_, checks):
+            return Meaning((), tuple(map(_refused, checks)))
         case GarbageCollected(counts, freed_bytes):
             about = {name: str(count) for name, count in counts.items()} | {"freed_bytes": str(freed_bytes)}
             return Meaning((), (TelemetryEvent(f"{PREFIX}gc_completed", Level.INFO, about),))
@@ -98,6 +109,40 @@ def _mode(reasons: Sequence[str]) -> Meaning:
         (_metric("conservative_mode_active", bool(reasons), **about),),
         (TelemetryEvent(f"{PREFIX}conservative_mode_{name}", level, about),),
     )
+
+
+def _moved(breaker: str, phase: str, here: bool) -> Meaning:
+    """A breaker that another run moved has its state alone: that run tells of the event."""
+    about = {"breaker": breaker}
+    metrics = [_metric("breaker.state", PHASES[phase], **about)]
+    events = []
+    if here and phase == Phase.OPEN:
+        metrics.append(_metric("breaker.open_total", 1, **about))
+        events.append(TelemetryEvent(f"{PREFIX}breaker_open", Level.WARNING, about))
+    elif here and phase == Phase.CLOSED:
+        events.append(TelemetryEvent(f"{PREFIX}breaker_closed", Level.INFO, about))
+    return Meaning(tuple(metrics), tuple(events))
+
+
+def _refused(check: BundleCheck) -> TelemetryEvent:
+    about = {
+        "bundle": check.bundle,
+        "blueprint_id": check.blueprint_id or "",
+        "version": check.version or "",
+        "reason": check.problem or "",
+        "reason_kind": check.problem_kind or "",
+    }
+    return TelemetryEvent(f"{PREFIX}verify_failed", Level.ERROR, about)
+
+
+def aggregates(
+    hit_rate: float | None, breakers: Mapping[str, str], conservative: Sequence[str]
+) -> tuple[MetricPoint, ...]:
+    """What is so at this moment. Counters are not among it: they come as increments, with their events."""
+    points = [] if hit_rate is None else [_metric("cache.hit_rate", hit_rate, "ratio")]
+    points += [_metric("breaker.state", PHASES[phase], breaker=name) for name, phase in breakers.items()]
+    points.append(_metric("conservative_mode_active", bool(conservative), reason="; ".join(conservative)))
+    return tuple(points)
 
 
 def _run(report: Report) -> tuple[MetricPoint, ...]:

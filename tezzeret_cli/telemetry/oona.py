@@ -19,7 +19,13 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.errors import SettingsError
-from tezzeret_cli.model.events import BundlePrewarmed, Event, GarbageCollected, RunFinished
+from tezzeret_cli.model.events import (
+    BundlePrewarmed,
+    Event,
+    GarbageCollected,
+    RunFinished,
+    VerificationFailed,
+)
 from tezzeret_cli.model.telemetry import Entry
 from tezzeret_cli.telemetry.messages import Message, Streams, messages, signature
 from tezzeret_cli.telemetry.spool import FOLDER, SUFFIX, Warn, host_name
@@ -89,18 +95,27 @@ class Publisher:
                     batch, after = self._next()
                     if after is None:
                         break
-                    self._send([m for entry in batch for m in messages(entry, self._root, self._bus.streams)])
+                    made = [found for line in batch if (found := self._made(line)) is not None]
+                    self._send([message for found in made for message in found])
                     draft = self._cursor.with_suffix(".tmp")
                     draft.write_bytes(msgspec.json.encode(after))
                     draft.replace(self._cursor)
-                    sent += len(batch)
+                    sent += len(made)
         finally:
             if self._client is not None:
                 self._client.close()
                 self._client = None
         return sent
 
-    def _next(self) -> tuple[list[Entry], Cursor | None]:
+    def _made(self, line: bytes) -> list[Message] | None:
+        """The messages of a line; ``None`` for one that a dead process left torn."""
+        try:
+            entry = msgspec.json.decode(line, type=Entry)
+            return list(messages(entry, self._root, self._bus.streams))
+        except ValueError:
+            return None
+
+    def _next(self) -> tuple[list[bytes], Cursor | None]:
         """The next lines and the cursor after them; no cursor where nothing waits."""
         at = self._read_cursor()
         for path in sorted(self._folder.glob(f"*-{host_name()}{SUFFIX}")):
@@ -109,9 +124,7 @@ class Publisher:
             offset = at.offset if path.name == at.file else 0
             lines, end = _lines(path, offset)
             if end > offset:
-                return [entry for line in lines if (entry := _decoded(line)) is not None], Cursor(
-                    path.name, end
-                )
+                return lines, Cursor(path.name, end)
         return [], None
 
     def _send(self, batch: list[Message]) -> None:
@@ -125,6 +138,7 @@ class Publisher:
                     socket_connect_timeout=TIMEOUT_S,
                     retry=None,
                 )
+                self._check_streams()
             pipeline = self._client.pipeline(transaction=False)
             for message in batch:
                 fields: dict[Any, Any] = {"payload": message.payload}
@@ -135,6 +149,23 @@ class Publisher:
                 pipeline.execute()
         except (redis.RedisError, OSError) as error:
             raise BusError(" ".join(str(error).split())) from error
+
+    def _check_streams(self) -> None:
+        """Raise ``BusError`` where something else has a stream's name: it would refuse its part of a batch,
+        and the other part would be sent again and again. Who may not ask finds out by sending."""
+        from redis.exceptions import NoPermissionError
+
+        names = [getattr(self._bus.streams, field) for field in Streams.__struct_fields__]
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.type(name)
+        try:
+            kinds = pipeline.execute()
+        except NoPermissionError:
+            return
+        for name, kind in zip(names, kinds, strict=True):
+            if kind not in (b"none", b"stream"):
+                raise BusError(f"{name} is a {kind.decode()} there, not a stream")
 
     def _read_cursor(self) -> Cursor:
         try:
@@ -175,7 +206,7 @@ class Oona:
         if self._thread is None:
             self._thread = threading.Thread(target=self._regularly, name="oona", daemon=True)
             self._thread.start()
-        if isinstance(event, RunFinished | GarbageCollected | BundlePrewarmed):
+        if isinstance(event, RunFinished | GarbageCollected | BundlePrewarmed | VerificationFailed):
             self._flush(FINAL_S)
 
     def _regularly(self) -> None:
@@ -211,11 +242,3 @@ def _lines(path: Path, offset: int) -> tuple[list[bytes], int]:
             if len(found) == BATCH:
                 break
     return found, offset
-
-
-def _decoded(line: bytes) -> Entry | None:
-    """The entry of a line; ``None`` for one that a dead process left torn."""
-    try:
-        return msgspec.json.decode(line, type=Entry)
-    except msgspec.DecodeError:
-        return None

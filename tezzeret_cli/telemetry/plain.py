@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from tezzeret_cli.model.events import (
+    BreakerMoved,
     Event,
     JobFinished,
     JobStage,
@@ -19,6 +20,7 @@ from tezzeret_cli.model.report import Status
 from tezzeret_cli.telemetry.text import (
     HEADINGS,
     LEVELS,
+    breaker_line,
     clean,
     counts_line,
     job_line,
@@ -66,6 +68,8 @@ class PlainObserver(SilentObserver):
                     self._say(f"[{self._finished}/{self._total}] {job_line(report)}")
             case ModeEntered(reasons):
                 self._say(mode_line(reasons))
+            case BreakerMoved(breaker, phase):
+                self._say(f"warning: {breaker_line(breaker, phase)}")
             case JobStage(number, stage) if self._verbosity > 1:
                 self._say(f"job {number}: {clean(stage)}")
             case Notice(level, message) if LEVELS.get(level, 0) <= self._verbosity:

@@ -10,30 +10,36 @@ import datetime
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from tezzeret_cli.model.events import Event, JobFinished, RunFinished
+from tezzeret_cli.model.events import Event, Heartbeat, JobFinished, RunFinished, RunStarted
 from tezzeret_cli.model.report import Status
-from tezzeret_cli.model.telemetry import Entry
+from tezzeret_cli.model.telemetry import Entry, SystemHealth
 from tezzeret_cli.telemetry import resources
-from tezzeret_cli.telemetry.metrics import Meaning, meaning
+from tezzeret_cli.telemetry.metrics import Meaning, aggregates, meaning
+from tezzeret_cli.telemetry.standing import Standing
+from tezzeret_cli.telemetry.traces import Tracer
 
 SCHEMA = 1
 FOLDER = "telemetry"
 SUFFIX = ".jsonl"
 SOURCE = "tezzeret"
+_WRITING_S = 0.05
+"""A line takes its writer less than that."""
 Warn = Callable[[str], None]
 _IDLE = b'"run":null,"counts":{'
 
 
 class Spool:
-    """An observer that writes what events mean. ``limit`` is in bytes, of the whole folder; ``warn`` is told
-    in words what is dropped or cannot be written."""
+    """An observer that writes what events mean, and every ``interval_s`` seconds of a run how it stands.
+    ``limit`` is in bytes, of the whole folder; ``warn`` is told in words what is dropped or cannot be
+    written."""
 
-    def __init__(self, root: Path, limit: int, warn: Warn) -> None:
+    def __init__(self, root: Path, limit: int, warn: Warn, interval_s: float = 10.0) -> None:
         self._folder = root / FOLDER
         self._limit = limit
         self._warn = warn
@@ -43,22 +49,46 @@ class Spool:
         self._room = 0
         self._dropped = 0
         self._broken = False
+        self._interval_s = interval_s
+        self._due = 0.0
+        self._standing = Standing()
+        self._tracer = Tracer()
 
     def on_event(self, event: Event) -> None:
         if self._broken:
             return
-        made = isinstance(event, JobFinished) and event.report.status is not Status.CACHED
-        means = meaning(event, resources.sample() if made else ())
+        now, ticks = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self._standing.on_event(event, ticks)
+        spans = self._tracer.on_event(event, now)
         report = event.report if isinstance(event, RunFinished) else None
-        if means.metrics or means.events or report is not None:
-            now = datetime.datetime.now(datetime.UTC)
-            self._write(_entry(now, self._host, means, event), now)
+        health = self._standing.health(ticks) if report is not None or self._is_due(event, ticks) else None
+        means = self._meaning(event, health)
+        if means.metrics or means.events or spans or health is not None:
+            entry = _entry(now, self._host, means, event)
+            self._write(msgspec.structs.replace(entry, spans=spans, health=health), now)
         if report is not None and self._dropped:
             self._warn(
                 f"{self._dropped} telemetry entries were dropped: {self._folder} holds its "
                 f"{self._limit >> 20} MiB; raise TEZZERET_TELEMETRY, or run gc"
             )
             self._dropped = 0
+
+    def _is_due(self, event: Event, ticks: float) -> bool:
+        """Whether it is time to say how a run stands."""
+        if isinstance(event, RunStarted):
+            self._due = ticks + self._interval_s
+        if not isinstance(event, Heartbeat) or ticks < self._due:
+            return False
+        self._due = ticks + self._interval_s
+        return True
+
+    def _meaning(self, event: Event, health: SystemHealth | None) -> Meaning:
+        if health is None or isinstance(event, RunFinished):
+            made = isinstance(event, JobFinished) and event.report.status is not Status.CACHED
+            return meaning(event, resources.sample() if made else ())
+        stands = self._standing
+        points = aggregates(stands.hit_rate, stands.breakers, stands.conservative)
+        return Meaning((*points, *resources.sample()))
 
     def _write(self, entry: Entry, now: datetime.datetime) -> None:
         line = msgspec.json.encode(entry) + b"\n"
@@ -85,8 +115,7 @@ class Spool:
         path = self._folder / f"{day}-{self._host}{SUFFIX}"
         self._room = self._limit - self._make_room(path)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
-        if end and os.pread(self._descriptor, 1, end - 1) != b"\n":
+        if _is_torn(self._descriptor):
             os.write(self._descriptor, b"\n")
         self._day = day
 
@@ -112,6 +141,15 @@ class Spool:
             os.close(self._descriptor)
             self._descriptor = -1
         self._day = ""
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether the last line has no end, and is not just being written by another process."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    if not end or os.pread(descriptor, 1, end - 1) == b"\n":
+        return False
+    time.sleep(_WRITING_S)
+    return os.lseek(descriptor, 0, os.SEEK_END) == end and os.pread(descriptor, 1, end - 1) != b"\n"
 
 
 def host_name() -> str:

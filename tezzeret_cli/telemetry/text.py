@@ -40,6 +40,11 @@ def mode_line(reasons: Sequence[str]) -> str:
     return f"conservative mode: {clean('; '.join(reasons))}" if reasons else "conservative mode was left"
 
 
+def breaker_line(breaker: str, phase: str) -> str:
+    """A breaker that moved."""
+    return f"the {clean(breaker)} breaker is {clean(phase.replace('_', ' '))}"
+
+
 def counts_line(report: Report) -> str:
     """The totals, without those that are zero."""
     counts = [f"{count} {name}" for name, count in report.counts.items() if count]

@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
 from tezzeret_cli.model.job import BatchRange, Job
-from tezzeret_cli.model.manifest import Reason, Target, TensorGuard, Tree, Variant
-from tezzeret_cli.worker import private, private_inductor, reference
+from tezzeret_cli.model.manifest import Graph, Reason, Target, TensorGuard, Tree, Variant
+from tezzeret_cli.worker import private_inductor, reference
 from tezzeret_cli.worker.capture import (
     Capture,
     Specialised,
@@ -31,9 +30,12 @@ from tezzeret_cli.worker.capture import (
     tensor_guards,
 )
 from tezzeret_cli.worker.elf import needed_symbols
+from tezzeret_cli.worker.library import Library
 from tezzeret_cli.worker.lower import Toolbox, lower
+from tezzeret_cli.worker.reasons import first_line, reason_for
 from tezzeret_cli.worker.shapes import batch_ladder, batches, covered, smallest, summary
 from tezzeret_cli.worker.subject import Subject, example_calls, flatten_arguments
+from tezzeret_cli.worker.toolchain import CompilerError
 from tezzeret_cli.worker.unsupported import Unsupported
 
 TENSORS = "tensors.safetensors"
@@ -78,6 +80,7 @@ class _Build:
         self._cases: list[tuple[reference.Case, reference.Values]] = []
         self._guard_texts: list[str] = []
         self._quarantine: str | None = None
+        self._library = Library()
 
     def run(self) -> BuildResult:
         self._stage("construct")
@@ -93,12 +96,9 @@ class _Build:
         reason = None
         if self._request.compile:
             try:
-                for tree, tensors in calls[: self._job.strategy.examples]:
-                    if not covered(guards, variants, tensors):
-                        self._compile_call(subject, tree, tensors, variants, guards)
+                variants, guards = self._compile(subject, calls)
             except Exception as error:
-                reason = _reason(error)
-                variants, guards = [], []
+                reason = reason_for(error)
         if reason is None and self._request.compile:
             reference.write(self._scratch, self._cases)
         self._stage("describe")
@@ -131,7 +131,7 @@ class _Build:
         try:
             values = reference.eager_step(subject, tree, tensors, training=True, device=self._device)
         except Exception as error:
-            message = f"eager itself fails: {type(error).__name__}: {_first_line(error)}"
+            message = f"eager itself fails: {type(error).__name__}: {first_line(error)}"
             raise _Refused(Reason("eager_failed", message, deterministic=True)) from error
         found = [*values.outputs, *values.input_gradients, *values.gradients.values()]
         bad = [t for t in found if t is not None and t.is_floating_point() and not t.isfinite().all()]
@@ -145,6 +145,33 @@ class _Build:
         }
         save_file(state, self._staging / TENSORS)
 
+    def _compile(
+        self, subject: Subject, calls: Sequence[tuple[Tree, list[Tensor]]]
+    ) -> tuple[list[Variant], list[TensorGuard]]:
+        """Every variant for every call; where the compiler refuses to make one library of them, once more
+        with one for each graph."""
+        notes = list(self._notes)
+        try:
+            return self._compile_into(Library(), subject, calls)
+        except CompilerError as error:
+            self._notes = [*notes, f"each graph has a library with AOTInductor's whole container: {error}"]
+        self._cases, self._guard_texts = [], []
+        return self._compile_into(Library(wanted=False), subject, calls)
+
+    def _compile_into(
+        self, library: Library, subject: Subject, calls: Sequence[tuple[Tree, list[Tensor]]]
+    ) -> tuple[list[Variant], list[TensorGuard]]:
+        self._library = library
+        variants: list[Variant] = []
+        guards: list[TensorGuard] = []
+        for tree, tensors in calls[: self._job.strategy.examples]:
+            if not covered(guards, variants, tensors):
+                self._compile_call(subject, tree, tensors, variants, guards)
+        self._stage("compile library")
+        precompile = self._job.strategy.precompile
+        library.build(self._staging, self._scratch, self._shared, precompile=precompile)
+        return variants, guards
+
     def _compile_call(
         self,
         subject: Subject,
@@ -156,9 +183,11 @@ class _Build:
         """Compile the variants for one example call, with the widest batch range the module allows."""
         refused = []
         for batch in batch_ladder(self._job, tensors):
+            before = len(self._library)
             try:
                 made, made_guards, cases, texts = self._variants(subject, tree, tensors, batch, len(variants))
             except Specialised as error:
+                self._library.forget(before)
                 refused.append(f"batch {batch.min} to {batch.max}: {error}" if batch else str(error))
                 continue
             variants.extend(made)
@@ -190,7 +219,7 @@ class _Build:
         try:
             reference.eager_step(subject, tree, single, training=True, device=self._device)
         except Exception as error:
-            self._notes.append(f"no batch of one: eager refuses it: {_first_line(error)}")
+            self._notes.append(f"no batch of one: eager refuses it: {first_line(error)}")
             return
         made, made_guards, cases, texts = self._variants(subject, tree, single, None, len(variants))
         variants.extend(made)
@@ -218,12 +247,11 @@ class _Build:
             tools = Toolbox(
                 self._staging,
                 self._scratch,
-                self._shared,
+                self._library,
                 self._device,
                 self._patch(),
                 self._job.strategy,
                 self._stage,
-                self._notes.append,
             )
             variant = lower(found, name, mode, tools)
             guards.extend(tensor_guards(found, number, subject))
@@ -311,10 +339,11 @@ class _Build:
             (self._staging / GUARDS_TEXT).write_text(text, encoding="utf-8")
             payload.append(GUARDS_TEXT)
             for variant in variants:
-                for graph in (variant.forward, variant.backward, variant.inference):
+                for direction in ("forward", "backward", "inference"):
+                    graph: Graph | None = getattr(variant, direction)
                     if graph is not None:
-                        payload.append(graph.library)
-                        payload.append(f"graphs/{Path(graph.library).stem}.txt")
+                        payload += (graph.library, f"graphs/{variant.name}.{direction}.txt")
+            payload = list(dict.fromkeys(payload))
         libraries = [self._staging / path for path in payload if path.endswith(".so")]
         return BuildResult(
             payload=tuple(payload),
@@ -363,31 +392,3 @@ def _same(left: Capture, right: Capture) -> bool:
         and left.sources == right.sources
         and left.trace.mutated == right.trace.mutated
     )
-
-
-def _reason(error: Exception) -> Reason:
-    """Why the module ships as a fallback."""
-    if isinstance(error, Unsupported):
-        return Reason(error.kind, error.message, deterministic=True)
-    if isinstance(error, private.GRAPH_BREAK_ERRORS):
-        return Reason("graph_break", _first_line(error), deterministic=True)
-    kind = "capture_failed" if isinstance(error, private.CAPTURE_ERRORS) else "compile_failed"
-    text = f"{type(error).__name__}: {_first_line(error)}"
-    if text.endswith(":"):
-        text = f"{text} {_origin(error)}"
-    return Reason(kind, text, deterministic=False)
-
-
-def _origin(error: BaseException) -> str:
-    """The error at the start of a chain of them, and where it was raised."""
-    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
-        error = error.__cause__ or error.__context__ or error
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
-    return f"{type(error).__name__}: {_first_line(error)}{where}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "…"

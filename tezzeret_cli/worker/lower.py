@@ -19,8 +19,8 @@ from tezzeret_cli.model.job import Strategy
 from tezzeret_cli.model.manifest import Graph, OutputKind, OutputLeaf, Source, SourceKind, Tangent, Variant
 from tezzeret_cli.worker import private, private_inductor
 from tezzeret_cli.worker.capture import Capture, Specialised
+from tezzeret_cli.worker.library import GRAPHS, Library
 from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
-from tezzeret_cli.worker.toolchain import Code, CompilerError, Flags, Toolchain
 from tezzeret_cli.worker.unsupported import Unsupported
 
 INFERENCE_SHARE = 4.0
@@ -30,17 +30,16 @@ memory. ``bench/inference.py`` measures what the library of its own gains."""
 
 @dataclasses.dataclass(frozen=True)
 class Toolbox:
-    """Where, for which device and how to compile. ``shared`` keeps what all builds have in common, ``stage``
-    is told what begins, ``note`` what is worth a line in the manifest."""
+    """Where, for which device and how to compile. ``library`` takes the code that it can, ``stage`` is told
+    what begins."""
 
     staging: Path
     scratch: Path
-    shared: Path
+    library: Library
     device: torch.device
     patch: dict[str, Any]
     strategy: Strategy
     stage: Callable[[str], None]
-    note: Callable[[str], None]
 
 
 def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) -> Variant:
@@ -229,14 +228,7 @@ def _compile(
     results = len(_outputs(graph))
     directory = tools.scratch / f"{variant}.{direction}"
     directory.mkdir(parents=True)
-
-    def build(code: Code, flags: Flags) -> Path | None:
-        try:
-            return Toolchain(flags, tools.shared, tools.strategy.precompile).build(code, directory)
-        except CompilerError as error:
-            tools.note(f"{variant}.{direction} has AOTInductor's whole container: {error}")
-            return None
-
+    before = len(tools.library)
     files = private_inductor.compile_library(
         graph,
         inputs,
@@ -247,8 +239,10 @@ def _compile(
         patch=tools.patch,
         output=directory,
         levels=(tools.strategy.wrapper, tools.strategy.kernels),
-        build=build,
+        take=tools.library.add,
     )
+    if len(tools.library) > before:
+        return Graph(library=GRAPHS, entry=len(tools.library), arguments=tuple(sources), results=results)
     library = f"lib/{variant}.{direction}.so"
     _install(files, tools.staging / library)
     return Graph(library=library, arguments=tuple(sources), results=results)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 
 import msgspec
@@ -25,7 +25,7 @@ from tezzeret_cli.worker.protocol import (
     StartRequest,
     TaskFrame,
 )
-from tezzeret_cli.worker.task import Cancelled, Crashed, Task, TaskEnded, TaskEvent, TaskStage
+from tezzeret_cli.worker.task import Cancelled, Crashed, Task, TaskEnded, TaskEvent, TaskStage, Template
 from tezzeret_cli.worker.zygote import READY
 
 STARTUP_S = 120.0
@@ -40,51 +40,29 @@ class _Running:
         self.buffer = Buffer(task.limits.result_bytes + (1 << 17))
 
 
-class WorkerPool:
-    """A ``Runner`` over a warm process that forks one guarded child per task.
+class _Warm:
+    """One warm process, and the socket that it takes requests from."""
 
-    ``preload`` are modules that the warm process imports before the first task; ``env`` is its whole
-    environment. The warm process is started with the first task and again after it died.
-    """
-
-    def __init__(self, preload: Sequence[str], env: Mapping[str, str]) -> None:
-        self._preload = tuple(preload)
-        self._env = dict(env)
-        self._zygote: subprocess.Popen[bytes] | None = None
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._selector = selectors.DefaultSelector()
-        self._running: dict[int, _Running] = {}
-        self._cancelled = False
+        self._ready = False
 
-    def __enter__(self) -> WorkerPool:
-        return self
+    def request(self, message: bytes) -> socket.socket:
+        """Hand over a request; the channel on which the task is followed. Raises ``WorkerError``.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def start(self, task: Task) -> None:
-        """Start ``task``. Raises ``WorkerError`` when no warm process can be had.
-
-        A warm process that has just died is noticed when it does not take the request; one more is
-        started then.
+        A process that has just died is noticed when it does not take the request; one more is started then.
         """
-        body = msgspec.msgpack.encode(StartRequest(task))
-        message = HEADER.pack(len(body)) + body
         try:
-            channel = self._request(message)
+            return self._request(message)
         except OSError:
-            self._drop_zygote()
-            try:
-                channel = self._request(message)
-            except OSError as error:
-                self._drop_zygote()
-                raise WorkerError(f"the warm worker process ended: {error.strerror}") from error
-        channel.setblocking(False)
-        running = _Running(task, channel)
-        self._running[task.id] = running
-        self._selector.register(channel, selectors.EVENT_READ, running)
+            self.end()
+        try:
+            return self._request(message)
+        except OSError as error:
+            self.end()
+            raise WorkerError(f"the warm worker process ended: {error.strerror}") from error
 
     def _request(self, message: bytes) -> socket.socket:
         """Hand the request and one end of a new channel to the warm process; the other end."""
@@ -99,6 +77,105 @@ class WorkerPool:
         finally:
             theirs.close()
         return ours
+
+    def spawn(self) -> None:
+        """Start it, unless it runs, and do not wait until it is ready."""
+        if self._process is not None:
+            return
+        self._control, theirs = socket.socketpair()
+        options = ("-P",) if self._template.isolated else ()
+        command = [sys.executable, *options, "-m", "tezzeret_cli.worker.zygote"]
+        command += [str(theirs.fileno()), str(os.getpid())]
+        self._process = subprocess.Popen(
+            [*command, *self._template.preload],
+            env=self._template.env,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._ready = False
+
+    def _ready_control(self) -> socket.socket:
+        if self._process is not None and self._process.poll() is not None and self._ready:
+            self.end()
+        self.spawn()
+        assert self._control is not None
+        if not self._ready:
+            try:
+                self._wait_until_ready(self._control)
+            except BaseException:
+                self.end()
+                raise
+            self._ready = True
+        return self._control
+
+    def _wait_until_ready(self, control: socket.socket) -> None:
+        control.settimeout(STARTUP_S)
+        said = b""
+        try:
+            while not said.endswith(READY):
+                piece = control.recv(1 << 16)
+                if not piece:
+                    raise WorkerError(f"the warm worker process did not start: {self._cause(said)}")
+                said += piece
+        except TimeoutError:
+            raise WorkerError(f"the warm worker process was not ready after {STARTUP_S:.0f} s") from None
+        control.settimeout(None)
+
+    def _cause(self, said: bytes) -> str:
+        assert self._process is not None
+        if not said and self._process.stderr is not None:
+            said = self._process.stderr.read()
+        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else "it gave no reason"
+
+    def end(self) -> None:
+        """Kill it."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+            self._process = None
+
+
+class WorkerPool:
+    """A ``Runner`` over warm processes that fork one guarded child per task.
+
+    They are started with the first task, and again with one that is forked from them after they died.
+    """
+
+    def __init__(self, templates: Mapping[str, Template]) -> None:
+        self._warm = {name: _Warm(template) for name, template in templates.items()}
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[int, _Running] = {}
+        self._cancelled = False
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, task: Task) -> None:
+        """Start ``task``. Raises ``WorkerError`` when no warm process can be had."""
+        body = msgspec.msgpack.encode(StartRequest(task))
+        for warm in self._warm.values():
+            warm.spawn()
+        channel = self._warm[task.template].request(HEADER.pack(len(body)) + body)
+        channel.setblocking(False)
+        running = _Running(task, channel)
+        self._running[task.id] = running
+        self._selector.register(channel, selectors.EVENT_READ, running)
 
     def wait(self, timeout_s: float) -> list[TaskEvent]:
         """Events since the last call, waiting up to ``timeout_s`` seconds for the first."""
@@ -120,66 +197,10 @@ class WorkerPool:
         deadline = time.monotonic() + _CLOSE_S
         while self._running and time.monotonic() < deadline:
             self.wait(0.1)
-        self._drop_zygote()
+        for warm in self._warm.values():
+            warm.end()
         for running in list(self._running.values()):
             self._forget(running)
-
-    def _ready_control(self) -> socket.socket:
-        if self._zygote is not None and self._zygote.poll() is not None:
-            self._drop_zygote()
-        if self._control is None:
-            self._control = self._start_zygote()
-        return self._control
-
-    def _start_zygote(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "tezzeret_cli.worker.zygote", str(theirs.fileno()), str(os.getpid())]
-        self._zygote = subprocess.Popen(
-            [*command, *self._preload],
-            env=self._env,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        theirs.close()
-        ours.settimeout(STARTUP_S)
-        said = b""
-        try:
-            while not said.endswith(READY):
-                piece = ours.recv(1 << 16)
-                if not piece:
-                    raise WorkerError(f"the warm worker process did not start: {self._cause(said)}")
-                said += piece
-        except TimeoutError:
-            self._drop_zygote()
-            raise WorkerError(f"the warm worker process was not ready after {STARTUP_S:.0f} s") from None
-        except BaseException:
-            ours.close()
-            self._drop_zygote()
-            raise
-        ours.settimeout(None)
-        return ours
-
-    def _cause(self, said: bytes) -> str:
-        assert self._zygote is not None
-        if not said and self._zygote.stderr is not None:
-            said = self._zygote.stderr.read()
-        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "it gave no reason"
-
-    def _drop_zygote(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._zygote is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._zygote.send_signal(signal.SIGKILL)
-            self._zygote.wait()
-            if self._zygote.stderr is not None:
-                self._zygote.stderr.close()
-            self._zygote = None
 
     def _read(self, running: _Running) -> list[TaskEvent]:
         events: list[TaskEvent] = []

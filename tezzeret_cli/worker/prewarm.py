@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.blueprints.resolve import Resolver
-from tezzeret_cli.errors import QuarantinedError, TezzeretError
+from tezzeret_cli.errors import QuarantinedError, TezzeretError, UntrustedBundleError, VerificationError
 from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, TensorGuard, Variant
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
 from tezzeret_cli.runtime import load
-from tezzeret_cli.trust import trusted_keys
+from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.worker.reference import leaves, wait_for
 from tezzeret_cli.worker.subject import flatten_arguments, fresh_inputs, unflatten_arguments
 
@@ -40,6 +40,9 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
         result = _prewarm(request)
     except QuarantinedError as error:
         result = PrewarmResult(quarantine=True, problem=error.message)
+    except VerificationError as error:
+        refused = "untrusted" if isinstance(error, UntrustedBundleError) else "damaged"
+        result = PrewarmResult(problem=str(error), refused=refused)
     except TezzeretError as error:
         result = PrewarmResult(problem=str(error))
     return msgspec.msgpack.encode(result)
@@ -47,7 +50,7 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
 
 def _prewarm(request: PrewarmRequest) -> PrewarmResult:
     started = time.perf_counter()
-    trust = trusted_keys(request.trusted)
+    trust = policy_of(request.trust)
     module = load(request.bundle, device=request.device, on_guard_miss="raise", trust=trust)
     load_ms = (time.perf_counter() - started) * 1e3
     manifest = module.tezzeret.manifest

@@ -23,7 +23,8 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.worker.private import several_threads, shape_config
-from tezzeret_cli.worker.toolchain import Code, Flags, with_own_container
+from tezzeret_cli.worker.sources import Code, with_own_container
+from tezzeret_cli.worker.toolchain import Flags
 
 
 def compile_library(
@@ -37,14 +38,15 @@ def compile_library(
     patch: dict[str, Any],
     output: Path,
     levels: tuple[str, str],
-    build: Callable[[Code, Flags], Path | None],
+    take: Callable[[Code, Flags], bool],
 ) -> list[Path]:
-    """Compile one graph of tensors into a library below ``output``; every file the compiler left.
+    """Compile one graph of tensors: every file that inductor's builder left below ``output``, none where the
+    code was taken.
 
     ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
-    the wrapper and for kernels. ``build`` makes the library of a graph that is C++ for
-    the CPU and nothing else; where it answers ``None``, and for all others, inductor's own builder does.
-    Raises inductor's errors and those of ``build``.
+    the wrapper and for kernels. ``take`` is given the code of a graph that is C++ for
+    the CPU and nothing else; what it does not want, and all others, inductor's own builder compiles.
+    Raises inductor's errors and those of ``take``.
     """
     settings = {
         "cpp_wrapper": True,
@@ -66,7 +68,7 @@ def compile_library(
         tracing,
         oblivious,
         threads,
-        _libraries_built_by(build, levels),
+        _code_given_to(take, levels),
     ):
         compiled: Any = compile_fx_inner(
             graph,
@@ -77,7 +79,7 @@ def compile_library(
             is_backward=backward,
             static_input_idxs=(),
         )
-    return [Path(file) for file in compiled.filename if isinstance(file, str)]
+    return [Path(file) for file in compiled.filename if isinstance(file, str) and file != _TAKEN]
 
 
 _CUDA = {
@@ -90,22 +92,17 @@ _CUDA = {
 
 
 @contextlib.contextmanager
-def _libraries_built_by(
-    build: Callable[[Code, Flags], Path | None], levels: tuple[str, str]
-) -> Iterator[None]:
+def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str]) -> Iterator[None]:
     stock = AotCodeCompiler.compile
 
     def compile_(
         graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
     ) -> Any:
-        library = None
         beside = serialized_extern_kernel_nodes or rest["additional_files"]
         if rest["device_type"] == "cpu" and not graph.constants and not beside:
             wrapper = with_own_container(wrapper_code, _STOCK_INCLUDE, _stock_container())
-            if wrapper is not None:
-                library = build(Code(wrapper, kernel_code), _flags(*levels))
-        if library is not None:
-            return [str(library)]
+            if wrapper is not None and take(Code(wrapper, kernel_code), _flags(*levels)):
+                return [_TAKEN]
         return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
 
     vars(codecache)["AotCodeCompiler"] = type("AotCodeCompiler", (), {"compile": staticmethod(compile_)})
@@ -114,6 +111,9 @@ def _libraries_built_by(
     finally:
         vars(codecache)["AotCodeCompiler"] = AotCodeCompiler
 
+
+_TAKEN = "taken"
+"""Stands for the library that inductor expects its builder to have made."""
 
 _STOCK_INCLUDE = "#include <torch/csrc/inductor/aoti_include/cpu.h>"
 

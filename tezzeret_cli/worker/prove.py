@@ -1,6 +1,7 @@
 """The child's entry for the proof: load a staged bundle as a consumer would, compare, and time it.
 
-It runs in a fresh process with an empty PATH and no compiler cache, and uses the consumer's loader.
+It runs in a process with an empty PATH, no compiler and no cache that has loaded nothing before: a fork of
+one that only imported what a consumer imports. It uses the consumer's loader.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ from typing import Protocol
 
 import msgspec
 
+BUILDER, CONSUMER = "builder", "consumer"
+"""Names of templates: what compiles, and what only ever loads bundles."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Wall-clock seconds, private bytes of the whole process tree, bytes of the answer.
@@ -24,13 +27,21 @@ class Limits(msgspec.Struct, frozen=True):
     stages: dict[str, float] = {}
 
 
+class Template(msgspec.Struct, frozen=True):
+    """A warm process that tasks are forked from: what it imports beforehand, and its whole environment.
+    ``isolated`` keeps the current directory off its module path."""
+
+    preload: tuple[str, ...]
+    env: dict[str, str]
+    isolated: bool = False
+
+
 class Task(msgspec.Struct, frozen=True):
     """One supervised call.
 
-    ``fresh`` starts a new interpreter with exactly the environment ``env`` (the proof needs one that
-    never saw a compiler); otherwise the call runs in a fork of the warm worker, with ``env`` merged
-    into the child's environment. ``workdir`` is the child's current directory; ``log`` receives its
-    stdout and stderr (size-capped).
+    ``fresh`` starts a new interpreter with exactly the environment ``env``; otherwise the call runs in a fork
+    of the warm process called ``template``, with ``env`` merged into the child's environment. ``workdir`` is
+    the child's current directory; ``log`` receives its stdout and stderr (size-capped).
     """
 
     id: int
@@ -39,6 +50,7 @@ class Task(msgspec.Struct, frozen=True):
     limits: Limits
     workdir: str
     log: str
+    template: str = BUILDER
     fresh: bool = False
     env: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""The C++ compiler: what inductor wrote for one graph → one small library. Torch-free.
+"""The C++ compiler: what inductor wrote → one small library. Torch-free.
 
 Inductor's own builder compiles AOTInductor's whole container into every library; this one puts
 ``native/library.h`` in its place. Headers are precompiled once for all jobs with the same compiler,
@@ -12,10 +12,11 @@ import dataclasses
 import fcntl
 import hashlib
 import os
-import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tezzeret_cli.worker.sources import Code
 
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY_HEADER = _NATIVE / "library.h"
@@ -38,14 +39,6 @@ class CompilerError(Exception):
         lines = [line for line in output.splitlines() if "error" in line.lower()]
         super().__init__(lines[0] if lines else output.strip()[:300] or "the compiler failed without a word")
         self.output = output
-
-
-@dataclasses.dataclass(frozen=True)
-class Code:
-    """The C++ of one graph: ``wrapper`` calls what ``kernels`` defines."""
-
-    wrapper: str
-    kernels: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,18 +126,6 @@ class Toolchain:
         )
         if done.returncode:
             raise CompilerError(done.stderr or f"{command[0]} ended with {done.returncode}")
-
-
-def with_own_container(wrapper: str, stock_include: str, stock_container: str) -> str | None:
-    """``wrapper`` without AOTInductor's container; ``None`` where it is not written as expected.
-
-    What checks arguments once more is left out too: the guards have done it.
-    """
-    if wrapper.count(stock_include) != 1 or wrapper.count(stock_container) != 1:
-        return None
-    text = wrapper.replace(stock_container, "").replace(stock_include, "")
-    text = re.sub(r"^AOTI_NOINLINE static void check_input_\d+\(.*?^\}\n", "", text, flags=re.M | re.S)
-    return re.sub(r"^\s*check_input_\d+\(input_handles\);\n", "", text, flags=re.M)
 
 
 def _write(path: Path, text: str) -> None:

@@ -99,7 +99,9 @@ def test_health_outlives_a_process_and_compaction(tmp_path):
     assert records.read() == Health()
     for number in range(60):
         records.add([Outcome(float(number), "memory" if odd else None) for odd in range(10)])
-    last = records.add([Outcome(1000.0, "memory"), Outcome(1001.0, "memory"), ModeChanged(1002.0, ("why",))])
+    _, last = records.add(
+        [Outcome(1000.0, "memory"), Outcome(1001.0, "memory"), ModeChanged(1002.0, ("why",))]
+    )
     assert HealthRecords(tmp_path, RULES).read() == last
     assert (last.conservative, last.since) == (("why",), 1002.0)
     assert phases(last, RULES, 1003.0)["memory"] is Phase.OPEN
@@ -117,7 +119,7 @@ def test_damage_is_told_and_can_be_set_aside(tmp_path):
         records.add([Outcome(2.0, "memory")])
     moved = records.set_aside()
     assert moved.is_dir()
-    assert records.add([Outcome(3.0, "memory")]).breakers["memory"] == Breaker(failures=1)
+    assert records.add([Outcome(3.0, "memory")])[1].breakers["memory"] == Breaker(failures=1)
 
 
 def test_records_are_plain_data():

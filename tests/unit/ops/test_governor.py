@@ -13,13 +13,14 @@ from tezzeret_cli.health.record import HealthRecords
 from tezzeret_cli.host.gpu import Gpu
 from tezzeret_cli.host.memory import Memory
 from tezzeret_cli.model.descriptor import Descriptor
-from tezzeret_cli.model.events import ModeEntered, NullObserver
+from tezzeret_cli.model.events import BreakerMoved, Heartbeat, ModeEntered, NullObserver
 from tezzeret_cli.model.health import BreakerRule, Outcome
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.report import JobReport, Status
 from tezzeret_cli.model.run import CompileOptions
+from tezzeret_cli.ops.attempt import Failure
 from tezzeret_cli.ops.compile import compile_blueprints
-from tezzeret_cli.ops.governor import GPU_S, LONGER, MEMORY_S, Governor, Pressure
+from tezzeret_cli.ops.governor import GPU_S, LONGER, MEMORY_S, SAMPLE_S, Governor, Pressure
 from tezzeret_cli.strategies import AGGRESSIVE, FAST, STANDARD, STRATEGIES
 from tezzeret_cli.worker.task import OutOfMemory, TimedOut
 
@@ -105,6 +106,8 @@ def test_timeouts_open_the_breaker_and_the_rest_is_made_fast_and_alone(store):
         *["the timeout breaker is open"] * 2,
     ]
     assert [event.reasons for event in seen.events if isinstance(event, ModeEntered)] == [report.conservative]
+    moved = [event for event in seen.events if isinstance(event, BreakerMoved)]
+    assert moved == [BreakerMoved("timeout", "open", here=True)]
 
 
 def test_the_next_run_knows_what_the_last_one_met(store):
@@ -147,10 +150,12 @@ def test_conservative_mode_can_be_asked_for(store):
 def governor(tmp_path):
     """``governor(**options)``: one with a machine of 16 GiB and a clock that stands at 1000 s."""
 
-    def make(available: int = 16 << 30, now=lambda: 1000.0, **options) -> Governor:
+    def make(available: int = 16 << 30, now=lambda: 1000.0, observer=None, **options) -> Governor:
         wanted = CompileOptions(ladder=LADDER, breakers=RULES, **options)
         memory = Memory(16 << 30, available, "machine", None)
-        return Governor(HealthRecords(tmp_path, RULES), wanted, NullObserver(), now, now, lambda: memory)
+        return Governor(
+            HealthRecords(tmp_path, RULES), wanted, observer or NullObserver(), now, now, lambda: memory
+        )
 
     return make
 
@@ -195,6 +200,45 @@ def test_it_is_left_when_breakers_are_closed(governor, tmp_path):
         assert found.conservative
         found.ended(job(), GOOD, [])
     assert found.conservative == ()
+
+
+def test_a_breaker_is_told_of_as_it_opens_is_half_open_and_closes(governor):
+    now, seen = [1000.0], Seen()
+    found = governor(now=lambda: now[0], observer=seen)
+    late = Failure("timeout", "not done", "cpu")
+    for _ in range(2):
+        found.ended(job(), msgspec.structs.replace(GOOD, status=Status.FALLBACK), [late])
+    now[0] = 1300.0
+    found.tick()
+    for _ in range(GOOD_JOBS):
+        found.ended(job(), GOOD, [])
+    assert [event for event in seen.events if isinstance(event, BreakerMoved)] == [
+        BreakerMoved("timeout", "open", here=True),
+        BreakerMoved("timeout", "half_open"),
+        BreakerMoved("timeout", "closed", here=True),
+    ]
+
+
+def test_what_another_run_did_to_a_breaker_is_not_told_as_ours(governor, tmp_path):
+    seen = Seen()
+    found = governor(observer=seen)
+    HealthRecords(tmp_path, RULES).add([Outcome(1000.0, "gpu")] * 5)
+    found.ended(job(), GOOD, [Failure("timeout", "not done", "cpu")])
+    assert [event for event in seen.events if isinstance(event, BreakerMoved)] == [
+        BreakerMoved("gpu", "open")
+    ]
+
+
+def test_a_run_gives_a_sign_of_life_each_time_it_looks_at_the_machine(governor):
+    now, seen = [1000.0], Seen()
+    found = governor(now=lambda: now[0], observer=seen, conservative=True)
+    for _ in range(3):
+        found.tick()
+        found.tick()
+        now[0] += SAMPLE_S
+    beats = [event for event in seen.events if isinstance(event, Heartbeat)]
+    closed = {"memory": "closed", "gpu": "closed", "timeout": "closed"}
+    assert beats == [Heartbeat(closed, ("it was asked for",))] * 3
 
 
 def memory(percent: float) -> Memory:

@@ -16,6 +16,7 @@ import pytest
 from tezzeret_cli.errors import WorkerError
 from tezzeret_cli.worker.pool import WorkerPool
 from tezzeret_cli.worker.task import (
+    BUILDER,
     Cancelled,
     Crashed,
     Limits,
@@ -25,6 +26,7 @@ from tezzeret_cli.worker.task import (
     Task,
     TaskEnded,
     TaskStage,
+    Template,
     TimedOut,
     TooManyProcesses,
 )
@@ -64,7 +66,7 @@ class Bench:
         self.mark = uuid.uuid4().hex
         self.folder = folder
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), MARK: self.mark}
-        self.pool = WorkerPool([HOSTILE], environment)
+        self.pool = WorkerPool({BUILDER: Template((HOSTILE,), environment)})
         self._number = 0
 
     def task(self, entry: str, payload: bytes = b"x", *, fresh: bool = False, **limits) -> Task:
@@ -246,7 +248,7 @@ def test_a_killed_warm_process_is_replaced(bench):
 
 def test_a_module_that_does_not_import_is_an_error_with_its_cause(tmp_path):
     with (
-        WorkerPool(["no_such_module_at_all"], {"PYTHONPATH": str(ROOT)}) as pool,
+        WorkerPool({BUILDER: Template(("no_such_module_at_all",), {"PYTHONPATH": str(ROOT)})}) as pool,
         pytest.raises(WorkerError, match="No module named 'no_such_module_at_all'"),
     ):
         pool.start(Bench(tmp_path).task("answers"))

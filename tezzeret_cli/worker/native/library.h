@@ -46,6 +46,15 @@ class AOTInductorModelKernelsBase {
 
 class AOTInductorModelBase {
  public:
+  virtual ~AOTInductorModelBase() = default;
+
+  // The handles of inputs are stolen, those of outputs are for the caller to steal.
+  virtual void run_impl(
+      AtenTensorHandle* inputs,
+      AtenTensorHandle* outputs,
+      DeviceStreamType stream,
+      AOTIProxyExecutorHandle proxy_executor) = 0;
+
   size_t num_inputs() const {
     return inputs_info_.size();
   }
@@ -79,34 +88,6 @@ class AOTInductorModelBase {
   std::string in_spec_;
   std::string out_spec_;
   int32_t device_idx_ = -1;
-};
-
-class AOTInductorModel : public AOTInductorModelBase {
- public:
-  AOTInductorModel(
-      std::shared_ptr<ConstantMap> constants_map,
-      std::shared_ptr<std::vector<ConstantHandle>> constants_array,
-      const std::string& device,
-      std::optional<std::string> cubin_dir);
-
-  // The handles of inputs are stolen, those of outputs are for the caller to steal.
-  void run_impl(
-      AtenTensorHandle* inputs,
-      AtenTensorHandle* outputs,
-      DeviceStreamType stream,
-      AOTIProxyExecutorHandle proxy_executor);
-
-  std::unordered_map<std::string, AtenTensorHandle> const_run_impl(
-      DeviceStreamType stream,
-      AOTIProxyExecutorHandle proxy_executor,
-      bool initialization = false);
-
-  void _const_run_impl(
-      std::vector<AtenTensorHandle>& outputs,
-      DeviceStreamType stream,
-      AOTIProxyExecutorHandle proxy_executor);
-
- private:
   std::unique_ptr<AOTInductorModelKernelsBase> kernels_;
 };
 
@@ -154,14 +135,60 @@ class NoGrad {
 
 } // namespace
 
-using Model = torch::aot_inductor::AOTInductorModel;
+using Model = torch::aot_inductor::AOTInductorModelBase;
 
+// Declares the class of one graph, which inductor's code defines.
+#define TEZZERET_GRAPH(Name)                                               \
+  namespace torch::aot_inductor {                                          \
+  class Name : public AOTInductorModelBase {                               \
+   public:                                                                 \
+    Name(                                                                  \
+        std::shared_ptr<ConstantMap> constants_map,                        \
+        std::shared_ptr<std::vector<ConstantHandle>> constants_array,      \
+        const std::string& device,                                         \
+        std::optional<std::string> cubin_dir);                             \
+    void run_impl(                                                         \
+        AtenTensorHandle* inputs,                                          \
+        AtenTensorHandle* outputs,                                         \
+        DeviceStreamType stream,                                           \
+        AOTIProxyExecutorHandle proxy_executor) override;                  \
+    std::unordered_map<std::string, AtenTensorHandle> const_run_impl(      \
+        DeviceStreamType stream,                                           \
+        AOTIProxyExecutorHandle proxy_executor,                            \
+        bool initialization = false);                                      \
+    void _const_run_impl(                                                  \
+        std::vector<AtenTensorHandle>& outputs,                            \
+        DeviceStreamType stream,                                           \
+        AOTIProxyExecutorHandle proxy_executor);                           \
+  };                                                                       \
+  }
+
+// The graphs of a library, which count from 1.
+#define TEZZERET_LIBRARY(...)                                              \
+  Model* make_graph(size_t number, const std::string& device) {            \
+    return made_of<__VA_ARGS__>(number, device);                           \
+  }
+
+Model* make_graph(size_t number, const std::string& device);
+
+template <typename... Graphs>
+Model* made_of(size_t number, const std::string& device) {
+  Model* made = nullptr;
+  size_t at = 0;
+  ((++at == number ? void(made = new Graphs(nullptr, nullptr, device, std::nullopt)) : void()), ...);
+  if (made == nullptr) {
+    throw std::runtime_error("this library has no graph of that number");
+  }
+  return made;
+}
+
+// A runner says how many instances of a model it wants; here that is the number of the graph.
 TEZZERET_API AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(
     Model** model,
-    size_t /*instances*/,
+    size_t number,
     const char* device,
     const char* /*cubin_dir*/) {
-  return caught([&] { *model = new Model(nullptr, nullptr, device, std::nullopt); });
+  return caught([&] { *model = make_graph(number, device); });
 }
 
 TEZZERET_API AOTIRuntimeError AOTInductorModelContainerDelete(Model* model) {

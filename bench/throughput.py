@@ -1,0 +1,173 @@
+"""Compiling the catalogue: ``tezzeret compile`` beside the stock loops, each as an expert would write it.
+
+``python -m bench.throughput [--jobs N] [ID]...`` compiles the catalogue's ordinary blueprints, or those
+named, three times, each way from an empty cache of its own: with Tezzeret; in one process with
+``aot_compile`` and ``save_compiled_function`` (artefacts that train in another process); in one with
+``aoti_compile_and_package`` (forward alone). The stock loops compile one static shape and prove nothing;
+Tezzeret compiles for every batch size from 1 to 1024, train and eval, and proves each bundle in a process
+of its own.
+
+Each way first compiles ``WARM``, which leaves compiled headers and the like behind: the rest is what a warm
+machine takes, both together are a cold one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.support import ROOT, machine
+from tezzeret_cli.leyline.descriptors import builtin_catalogue
+from tezzeret_cli.model.report import Report
+
+WARM = "BP005"
+
+PREPARE = """
+import json, sys, time
+import torch
+from pathlib import Path
+from tezzeret_cli.blueprints.construct import construct
+from tezzeret_cli.blueprints.resolve import Resolver
+from tezzeret_cli.leyline.descriptors import builtin_catalogue
+from tezzeret_cli.plan import default_value
+class Block(torch.nn.Module):
+    # A module of torch.nn at the top would be wrapped, and the wrapper's arguments guarded instead.
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+    def forward(self, *args):
+        return self.inner(*args)
+descriptors = {d.blueprint_id: d for d in builtin_catalogue()}
+def prepared(name):
+    descriptor = descriptors[name]
+    defaults = {key: default_value(name, key, b) for key, b in descriptor.allowed_parameters.items()}
+    torch.manual_seed(0)
+    module, calls = construct(Resolver().resolve(descriptor, None), defaults)
+    inputs = [x.requires_grad_() if GRADIENTS and x.is_floating_point() else x for x in calls[0]]
+    return Block(module), tuple(inputs)
+folder = Path(sys.argv[1])
+failed = {}
+for name in sys.argv[2:]:
+    try:
+        compile_one(*prepared(name), folder / name)
+    except Exception as error:
+        failed[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    torch._dynamo.reset()
+print(json.dumps(failed))
+"""
+
+TRAINING = (
+    """
+GRADIENTS = True
+def compile_one(block, inputs, path):
+    compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
+    compiled.save_compiled_function(str(path), external_data={"block": block})
+"""
+    + PREPARE
+)
+
+FORWARD = (
+    """
+GRADIENTS = False
+def compile_one(block, inputs, path):
+    with torch.no_grad():
+        program = torch.export.export(block, inputs)
+    torch._inductor.aoti_compile_and_package(program, package_path=f"{path}.pt2")
+"""
+    + PREPARE
+)
+
+
+def main(args: list[str]) -> None:
+    jobs = str(os.cpu_count() or 1)
+    if args[:1] == ["--jobs"]:
+        jobs, args = args[1], args[2:]
+    wanted = args or [d.blueprint_id for d in builtin_catalogue() if not d.quarantine_only]
+    rest = [name for name in wanted if name != WARM]
+    print(machine(), f"{len(rest)} blueprints beside {WARM}, {jobs} jobs", sep="; ")
+    print("way\tcold s\twarm s\tseconds each, warm\tmade")
+    found = {}
+    for way, run in {
+        "tezzeret compile": _tezzeret(jobs),
+        "aot_compile, save_compiled_function": _stock(TRAINING),
+        "aoti_compile_and_package (forward alone)": _stock(FORWARD),
+    }.items():
+        with tempfile.TemporaryDirectory() as folder:
+            first, _ = _timed(run, Path(folder), [WARM])
+            seconds, failed = _timed(run, Path(folder), rest)
+        found[way] = seconds
+        made = f"{len(rest) - len(failed)} of {len(rest)}" + "".join(f"; {n}: {r}" for n, r in failed.items())
+        print(f"{way}\t{first + seconds:.1f}\t{seconds:.1f}\t{seconds / len(rest):.1f}\t{made}", flush=True)
+    ours, training, forward = found.values()
+    print(f"warm: {training / ours:.2f} times the training loop, {forward / ours:.2f} times forward alone")
+
+
+Run = Callable[[Path, Sequence[str]], dict[str, str]]
+
+
+def _timed(run: Run, folder: Path, wanted: Sequence[str]) -> tuple[float, dict[str, str]]:
+    started = time.monotonic()
+    failed = run(folder, wanted)
+    return time.monotonic() - started, failed
+
+
+def _tezzeret(jobs: str) -> Run:
+    def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
+        selected = [part for name in wanted for part in ("--select", name)]
+        command = [
+            sys.executable,
+            "-m",
+            "tezzeret_cli",
+            "compile",
+            "--store",
+            str(folder / "store"),
+            "--json",
+        ]
+        command += ["--sign", "none", "--jobs", jobs, "--approve", "*", *selected]
+        done = _run(command, folder)
+        report = msgspec.json.decode(done, type=Report)
+        return {job.blueprint_id: job.reason or "" for job in report.jobs if job.status != "compiled"}
+
+    return run
+
+
+def _stock(code: str) -> Run:
+    def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
+        artefacts = folder / "artefacts"
+        artefacts.mkdir(exist_ok=True)
+        failed: dict[str, str] = json.loads(
+            _run([sys.executable, "-c", code, str(artefacts), *wanted], folder).splitlines()[-1]
+        )
+        return failed
+
+    return run
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    """What it prints, run with caches below ``folder`` only. Raises ``RuntimeError`` where it failed, but for
+    blueprints that fell back."""
+    home = {
+        name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
+    }
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TEZZERET_")},
+        **home,
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 3):
+        raise RuntimeError(done.stderr[-2000:])
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,38 @@
+"""What went wrong with a build → the reason that a bundle is a fallback."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from tezzeret_cli.model.manifest import Reason
+from tezzeret_cli.worker import private
+from tezzeret_cli.worker.unsupported import Unsupported
+
+
+def reason_for(error: Exception) -> Reason:
+    """Why the module ships as a fallback."""
+    if isinstance(error, Unsupported):
+        return Reason(error.kind, error.message, deterministic=True)
+    if isinstance(error, private.GRAPH_BREAK_ERRORS):
+        return Reason("graph_break", first_line(error), deterministic=True)
+    kind = "capture_failed" if isinstance(error, private.CAPTURE_ERRORS) else "compile_failed"
+    text = f"{type(error).__name__}: {first_line(error)}"
+    if text.endswith(":"):
+        text = f"{text} {_origin(error)}"
+    return Reason(kind, text, deterministic=False)
+
+
+def _origin(error: BaseException) -> str:
+    """The error at the start of a chain of them, and where it was raised."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__ or error
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
+    return f"{type(error).__name__}: {first_line(error)}{where}"
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 300 else text[:300] + "…"
