@@ -64,7 +64,7 @@ def is_intact(bundle: Path, manifest: Manifest) -> bool:
 
 
 def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """The files below ``folder`` with their sizes in bytes; links are not followed."""
+    """The files below ``folder`` with their sizes in bytes, as far as they can be read; a link is a file."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -72,7 +72,7 @@ def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
                     yield from _sizes(entry.path, f"{prefix}{entry.name}/")
                 else:
                     yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
+    except OSError:
         return
 
 

@@ -151,7 +151,7 @@ def test_what_was_made_for_a_job_is_found_by_its_key(opened, put):
     assert catalogue.made_for("BP001", "k2") is None
 
 
-@pytest.mark.parametrize("change", ["nothing", "size", "gone", "added", "folder", "signature"])
+@pytest.mark.parametrize("change", ["nothing", "size", "gone", "added", "folder", "link", "signature"])
 def test_a_bundle_is_intact_with_exactly_its_files_in_their_sizes(opened, put, change):
     manifest = put()
     path = opened.bundle("BP001", manifest.version)
@@ -166,6 +166,8 @@ def test_a_bundle_is_intact_with_exactly_its_files_in_their_sizes(opened, put, c
         case "folder":
             (path / "data").unlink()
             (path / "data").mkdir()
+        case "link":
+            (path / "elsewhere").symlink_to(path.parent)
         case "signature":
             (path / "bundle.sigstore.json").write_bytes(b"{}")
     assert is_intact(path, manifest) == (change == "nothing")
