@@ -1,6 +1,7 @@
 """Pack a published bundle as a golden one: ``make_golden.py BUNDLE``.
 
-The archive goes to ``tests/compat/golden`` under the names of its format and of the torch that made it.
+The archive goes to ``tests/compat/golden`` under the names of its format, with the pipeline's count, and of
+the torch that made it.
 Compile with ``--isa avx2``, so that most machines can run it.
 """
 
@@ -31,7 +32,7 @@ def main(bundle: str) -> None:
                 with path.open("rb") as file:
                     archive.addfile(entry, file)
     GOLDEN.mkdir(exist_ok=True)
-    target = GOLDEN / f"format-{manifest.format}-torch-{torch}.tar.zst"
+    target = GOLDEN / f"format-{manifest.key_factors['tool format']}-torch-{torch}.tar.zst"
     target.write_bytes(zstandard.ZstdCompressor(level=19).compress(packed.getvalue()))
     print(f"{target.name}: {target.stat().st_size} bytes")
 
