@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_approvals(path: Path) -> tuple[str, ...]:
     """The globs of an approvals file (TOML). Raises ``InputError`` when it cannot be read or understood."""
+    import tomllib
+
     try:
         values: Any = tomllib.loads(path.read_text(encoding="utf-8"))
         return msgspec.convert(values, Approvals).approve

@@ -6,6 +6,7 @@ library never uses an extension that its manifest does not list.
 
 from __future__ import annotations
 
+import functools
 import platform
 from pathlib import Path
 
@@ -33,8 +34,10 @@ LEVELS: tuple[Isa, ...] = (
 """Best first."""
 
 
+@functools.cache
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The extensions of the first processor; reads no further than its line."""
+    """The extensions of the first processor; reads no further than its line, and once: the kernel makes the
+    text anew for every reader."""
     with open(cpuinfo, "rb") as lines:
         for line in lines:
             key, _, value = line.partition(b":")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +43,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_profile(path: Path) -> Profile:
     """Read and check a profile. Raises ``InputError`` naming file, table and field."""
+    import tomllib
+
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -219,6 +218,8 @@ def _home(environment: Mapping[str, str], folder: str) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

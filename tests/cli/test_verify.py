@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from tests.support.command import Command
-from tests.support.signing import KEY, LINEAGE, STRANGER, manifest, write
+from tests.support.signing import KEY, LINEAGE, STRANGER, manifest, sign, write
 
 NEXT = f"1.0.1+{LINEAGE}"
 
@@ -190,6 +190,41 @@ def test_ways_to_sign_that_make_no_sense_are_usage_errors(tmp_path, store, flags
     done = command.run("compile", "--store", str(store), "--select", "BP001", *flags)
     assert done.returncode == 2, done.stderr
     assert not store.exists()
+
+
+def test_what_nobody_trusted_signed_is_not_cached_but_said_and_made_anew(tezzeret, store, tmp_path):
+    """Signed by a stranger, then by a key that is retired: each time a new version, by a trusted key."""
+    home = Command(tmp_path / "home")
+    cache = {"XDG_CACHE_HOME": tezzeret.environment["XDG_CACHE_HOME"]}
+
+    def compile_one(*flags):
+        words = ("compile", "--store", str(store), "--select", "BP001", "--json", *flags)
+        done = home.run(*words, env=cache, timeout=300)
+        assert done.returncode == 0, done.stderr
+        (job,) = report(done)["jobs"]
+        return job["status"], (job["version"] or "")[:5], done.stderr
+
+    assert compile_one()[:2] == ("compiled", "1.0.0")
+    status, _, said = compile_one()
+    assert (status, "does not count" in said) == ("cached", False)
+    (bundle,) = (store / "bundles" / "BP001").iterdir()
+    (bundle / "bundle.sigstore.json").write_bytes(sign((bundle / "manifest.json").read_bytes(), STRANGER))
+    status, _, said = compile_one("--dry-run")
+    assert status == "skipped"
+    assert f"BP001: unchanged, but its bundle {bundle.name} does not count: it is signed by a key" in said
+    status, version, said = compile_one()
+    assert (status, version) == ("compiled", "1.0.1")
+    assert "does not count: it is signed by a key that is not trusted" in said
+    made = bundle.with_name(bundle.name.replace("1.0.0", "1.0.1"))
+    assert home.run("verify", str(made)).returncode == 0
+    new = tmp_path / "new.pem"
+    new.write_bytes(KEY.pem(None))
+    new.chmod(0o600)
+    assert compile_one("--key", str(new))[:2] == ("cached", "1.0.1")
+    for path in home.trusted.iterdir():
+        path.unlink()
+    assert compile_one("--key", str(new))[:2] == ("compiled", "1.0.2")
+    assert compile_one("--key", str(new))[:2] == ("cached", "1.0.2")
 
 
 def test_signed_unsigned_and_rolled_back(tezzeret, store, tmp_path):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tezzeret_cli.bundle.paths import check_paths
-from tezzeret_cli.bundle.strict import decode_strict
+from tezzeret_cli.bundle.strict import decode_strict, nearly_canonical
 from tezzeret_cli.errors import DamagedBundleError
 from tezzeret_cli.model.manifest import FORMAT, Encoding, FileEntry, Manifest
+
+if TYPE_CHECKING:
+    from zstandard import ZstdDecompressor
 
 MANIFEST = "manifest.json"
 SIGNATURE = "bundle.sigstore.json"
@@ -26,6 +31,7 @@ INFLATED_LIMIT = 64 << 20
 
 _EMPTY_FRAME = bytes.fromhex("28b52ffd2000010000")
 _DECODER = msgspec.json.Decoder(Manifest)
+_thread = threading.local()
 hashlib.sha256()  # OpenSSL sets itself up with the first digest; a load should not pay for that
 
 
@@ -39,25 +45,38 @@ def read_manifest(bundle: Path) -> tuple[Manifest, bytes]:
     Raises ``DamagedBundleError`` when it is missing, too large, not a regular file, says anything twice or
     anything that this version does not know, or is of a newer format.
     """
-    path = bundle / MANIFEST
+    path = os.path.join(bundle, MANIFEST)
     data = _read_regular(path, MANIFEST_LIMIT)
     try:
+        manifest = decode_strict(
+            data, _DECODER, f"{path}: not a manifest", DamagedBundleError, nearly_canonical
+        )
+    except DamagedBundleError:
+        _check_format(data, path)
+        raise
+    if manifest.format != FORMAT:
+        _check_format(data, path)
+    return manifest, data
+
+
+def _check_format(data: bytes, path: str) -> None:
+    """Raise ``DamagedBundleError`` when ``data`` says that it is of a newer format."""
+    try:
         number = msgspec.json.decode(data, type=_FormatOnly).format
-    except (ValueError, RecursionError) as error:
-        raise DamagedBundleError(f"{path}: not a manifest: {error}") from error
+    except (ValueError, RecursionError):
+        return
     if number > FORMAT:
         raise DamagedBundleError(
             f"{path}: format {number} is newer than this program's {FORMAT}",
             advice="read it with a newer tezzeret",
         )
-    return decode_strict(data, _DECODER, f"{path}: not a manifest", DamagedBundleError), data
 
 
 def read_signature(bundle: Path) -> bytes | None:
     """The bytes of the signature file, ``None`` when there is none. Raises ``DamagedBundleError`` for what is
     not a regular file of reasonable size."""
     try:
-        return _read_regular(bundle / SIGNATURE, SIGNATURE_LIMIT)
+        return _read_regular(os.path.join(bundle, SIGNATURE), SIGNATURE_LIMIT)
     except DamagedBundleError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
@@ -90,7 +109,7 @@ def read_files(bundle: Path, manifest: Manifest) -> dict[str, bytes]:
             )
         if SIGNATURE in listed - present:
             raise DamagedBundleError(f"{bundle}: its signature file {SIGNATURE} is missing")
-    return {entry.path: _checked(bundle, entry) for entry in manifest.files}
+    return {entry.path: _checked(where, entry) for entry in manifest.files}
 
 
 def inflate(entry: FileEntry, stored: bytes) -> bytes:
@@ -113,12 +132,22 @@ def inflate(entry: FileEntry, stored: bytes) -> bytes:
             if stored != _EMPTY_FRAME:
                 raise DamagedBundleError(f"{entry.path}: damaged zstd frame")
             return b""
-        data = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
+        data = _inflater().decompress(stored, allow_extra_data=False)
     except (zstandard.ZstdError, ValueError) as error:
         raise DamagedBundleError(f"{entry.path}: damaged zstd frame: {error}") from error
     if len(data) != entry.size:
         raise DamagedBundleError(f"{entry.path}: inflates to another size than listed")
     return data
+
+
+def _inflater() -> ZstdDecompressor:
+    """This thread's: making one takes longer than inflating a small file."""
+    found: ZstdDecompressor | None = getattr(_thread, "inflater", None)
+    if found is None:
+        import zstandard
+
+        found = _thread.inflater = zstandard.ZstdDecompressor()
+    return found
 
 
 def _present(folder: str, prefix: str = "") -> set[str]:
@@ -135,27 +164,26 @@ def _present(folder: str, prefix: str = "") -> set[str]:
     return found
 
 
-def _checked(bundle: Path, entry: FileEntry) -> bytes:
+def _checked(bundle: str, entry: FileEntry) -> bytes:
+    path = f"{bundle}/{entry.path}"
     if not (0 <= entry.stored_size <= FILE_LIMIT and 0 <= entry.size <= FILE_LIMIT):
-        raise DamagedBundleError(f"{bundle}: {entry.path} claims an impossible size")
-    data = _read_regular(bundle / entry.path, entry.stored_size)
+        raise DamagedBundleError(f"{path}: claims an impossible size")
+    data = _read_regular(path, entry.stored_size)
     if len(data) != entry.stored_size:
-        raise DamagedBundleError(
-            f"{bundle / entry.path}: {len(data)} bytes where {entry.stored_size} are listed"
-        )
+        raise DamagedBundleError(f"{path}: {len(data)} bytes where {entry.stored_size} are listed")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise DamagedBundleError(f"{bundle / entry.path}: its sha256 differs from the manifest")
+        raise DamagedBundleError(f"{path}: its sha256 differs from the manifest")
     return data
 
 
-def _read_regular(path: Path, limit: int) -> bytes:
+def _read_regular(path: str, limit: int) -> bytes:
     """At most ``limit`` bytes of a regular file that has one name, opened without following a link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise DamagedBundleError(f"{path}: cannot be opened: {error.strerror}") from error
     except ValueError as error:
-        raise DamagedBundleError(f"{str(path)!a}: cannot be opened: {error}") from error
+        raise DamagedBundleError(f"{path!a}: cannot be opened: {error}") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -175,10 +203,9 @@ def _read_regular(path: Path, limit: int) -> bytes:
 
 
 def _read_all(descriptor: int, size: int) -> bytes:
-    """Everything in the file, ``size`` bytes and one more at most: a read may give less than it was asked."""
-    parts = []
-    left = size + 1
-    while left > 0 and (part := os.read(descriptor, left)):
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    """Everything in the file of this ``size``, one byte more where it has grown: a read may give less than
+    it was asked."""
+    data = os.read(descriptor, size + 1)
+    while len(data) < size and (part := os.read(descriptor, size + 1 - len(data))):
+        data += part
+    return data

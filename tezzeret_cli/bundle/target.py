@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 
@@ -21,10 +22,17 @@ def mismatch(target: Target, flags: frozenset[str] | None = None) -> str | None:
     if missing:
         return f"it needs {target.isa}, and this processor lacks {', '.join(sorted(missing))}"
     needed = target.symbols.get("GLIBC")
-    have = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
-    if needed and have and _number(have.split()[-1]) < _number(needed):
-        return f"it needs GLIBC {needed}, this machine has {have.split()[-1]}"
+    have = _glibc()
+    if needed and have and _number(have) < _number(needed):
+        return f"it needs GLIBC {needed}, this machine has {have}"
     return None
+
+
+@functools.cache
+def _glibc() -> str | None:
+    name = "CS_GNU_LIBC_VERSION"
+    have = os.confstr(name) if name in os.confstr_names else None
+    return have.split()[-1] if have else None
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import IdentityToken, Json, OonaUrl, OutputFormat, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import (
+    Cache,
+    IdentityToken,
+    Json,
+    OonaUrl,
+    OutputFormat,
+    Quiet,
+    State,
+    Store,
+    Verbose,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -134,10 +144,7 @@ def compile_command(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory for one build. [default: the strategy's]")
     ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
-    ] = None,
+    cache: Cache = None,
     state: State = None,
     sign: Annotated[
         str | None,

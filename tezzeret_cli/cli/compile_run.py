@@ -21,7 +21,7 @@ from tezzeret_cli.cli.observers import make_observer, with_telemetry
 from tezzeret_cli.cli.output import Format, write_report
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
-from tezzeret_cli.cli.signing import make_signer, signing_options
+from tezzeret_cli.cli.signing import make_doubts, make_signer, signing_options
 from tezzeret_cli.cli.values import parse_shard
 from tezzeret_cli.errors import ExitCode, InputError, Interrupted
 from tezzeret_cli.host.gpu import capabilities
@@ -114,7 +114,8 @@ def run(flags: Flags) -> int:
     resumed: list[tuple[Report, bool]] = []
     with stopping() as stop, observer:
         if flags.dry_run:
-            report = plan_only(plan, root, observer, explained=flags.explain)
+            doubts = make_doubts(plan.options.signing, environment)
+            report = plan_only(plan, root, doubts, observer, explained=flags.explain)
         else:
             report = _compile(flags, settings, plan, environment, observer, stop, resumed)
     all_of_them = [*resumed, (report, flags.strict)]

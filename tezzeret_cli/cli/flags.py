@@ -16,6 +16,10 @@ State = Annotated[
         metavar="DIR", help="Journals of runs, on a local disk. [default: $XDG_STATE_HOME/tezzeret]"
     ),
 ]
+Cache = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
+]
 OonaUrl = Annotated[
     str | None,
     typer.Option("--oona-url", metavar="URL", help="Send telemetry to this Redis, too. [default: nowhere]"),

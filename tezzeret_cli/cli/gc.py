@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, OonaUrl, Quiet, State, Store, Verbose
+from tezzeret_cli.cli.flags import Cache, Json, OonaUrl, Quiet, State, Store, Verbose
 
 EXAMPLES = """\b
 Examples:
@@ -53,10 +53,7 @@ def gc_command(
             show_default=False,
         ),
     ] = "90d",
-    cache: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
-    ] = None,
+    cache: Cache = None,
     state: State = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would go, and why; write nothing.")

@@ -11,7 +11,8 @@ from tezzeret_cli.model.manifest import Signing
 from tezzeret_cli.model.run import SigningOptions
 from tezzeret_cli.settings import CI_VARIABLE, Settings, config_folder, passphrase_of
 from tezzeret_cli.trust.keyfile import default_key, make_key
-from tezzeret_cli.trust.signer import Signer, Unsigned, key_signer
+from tezzeret_cli.trust.signer import Doubts, KeySigner, Signer, Unsigned, key_signer
+from tezzeret_cli.trust.trusted import trusted_folder, trusted_keys
 
 
 def signing_options(
@@ -47,17 +48,27 @@ def make_signer(options: SigningOptions, environment: Mapping[str, str], token: 
         case Signing.KEY:
             path = Path(options.key)
             config = config_folder(environment)
-            passphrase = passphrase_of(environment)
             if path == default_key(config) and not path.exists():
                 if environment.get(CI_VARIABLE):
                     raise InputError(
                         f"there is no signing key, and none is made where {CI_VARIABLE} is set",
                         advice="give one with --key FILE, or ask for --sign keyless or --sign none",
                     )
-                make_key(config, passphrase)
-            return key_signer(path, passphrase)
+                make_key(config, passphrase_of(environment))
+            return _by_key(path, environment)
         case Signing.KEYLESS:
             from tezzeret_cli.trust.keyless import keyless_signer
 
             trust_config = Path(options.trust_config) if options.trust_config else None
             return keyless_signer(trust_config, token)
+
+
+def make_doubts(options: SigningOptions, environment: Mapping[str, str]) -> Doubts:
+    """The doubts of the signer that a run asks for. No key is made, and no service asked."""
+    key = Path(options.key) if options.how is Signing.KEY else None
+    return Unsigned().doubts if key is None else _by_key(key, environment).doubts
+
+
+def _by_key(path: Path, environment: Mapping[str, str]) -> KeySigner:
+    trusted = trusted_folder(config_folder(environment))
+    return key_signer(path, passphrase_of(environment), lambda: trusted_keys(trusted))

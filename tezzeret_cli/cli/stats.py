@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tezzeret_cli.cli.flags import Json, State, Store
+from tezzeret_cli.cli.flags import Cache, Json, State, Store
 
 EXAMPLES = """\b
 Examples:
@@ -46,10 +46,7 @@ def stats_command(
         float,
         typer.Option(metavar="SECONDS", help="How often, with --watch. [default: 2]", show_default=False),
     ] = 2.0,
-    cache: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Compiled headers and scratch. [default: $XDG_CACHE_HOME/tezzeret]"),
-    ] = None,
+    cache: Cache = None,
     state: State = None,
     json_output: Json = False,
 ) -> None:

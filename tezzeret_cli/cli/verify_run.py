@@ -19,7 +19,6 @@ from tezzeret_cli.host.memory import usable_cores
 from tezzeret_cli.model.events import VerificationFailed
 from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport, verify_exit_code
-from tezzeret_cli.ops.rehearsal import rehearse_all
 from tezzeret_cli.ops.verify import bundles_of, make_verify_report, rollbacks, verify_all
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
@@ -28,7 +27,6 @@ from tezzeret_cli.telemetry.outcomes import verify_suite
 from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.trust.verify import Expected
-from tezzeret_cli.worker.pool import WorkerPool
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 HEADINGS = ("bundle", "version", "status", "signed by", "problem")
@@ -67,13 +65,20 @@ def run_verify(flags: Flags) -> int:
         checks += older
         notes += unreadable
     if flags.load:
-        checks = rehearse_all(
-            checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers
-        )
+        checks = _rehearsed(checks, environment, settings, workers)
     _tell(checks, stores, flags, settings)
     report = make_verify_report(checks, notes)
     _show(flags, report)
     return verify_exit_code(report)
+
+
+def _rehearsed(
+    checks: list[BundleCheck], environment: Mapping[str, str], settings: Settings, workers: int
+) -> list[BundleCheck]:
+    from tezzeret_cli.ops.rehearsal import rehearse_all
+    from tezzeret_cli.worker.pool import WorkerPool
+
+    return rehearse_all(checks, WorkerPool, environment, timeout_s=settings.proof_timeout_s, workers=workers)
 
 
 def _expected(flags: Flags) -> Expected:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from tezzeret_cli.bundle.scan import Published
 from tezzeret_cli.health.record import HealthRecords
 from tezzeret_cli.host.memory import read_memory, threads_each, usable_cores
 from tezzeret_cli.keys import with_key
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
-from tezzeret_cli.model.manifest import Manifest, Signing
 from tezzeret_cli.model.report import JobReport, Report, Status
 from tezzeret_cli.model.run import RunPlan
 from tezzeret_cli.ops.attempt import Attempt, AttemptOptions
+from tezzeret_cli.ops.cached import Cached, look_up
 from tezzeret_cli.ops.environment import Environments
 from tezzeret_cli.ops.governor import Governor
 from tezzeret_cli.ops.job_loop import JobLoop
@@ -127,9 +126,12 @@ def _run(
         if claim is None:
             return None
         try:
-            found = None if options.force else catalogued(forge.store.root, job, options.signing.how)
+            catalogue = Catalogue(forge.store.root, {job.blueprint_id})
+            found = (
+                None if options.force else look_up(catalogue, job, options.signing.how, forge.signer.doubts)
+            )
             part = ledger.job(number, job.key)
-            if found is None:
+            if found is None or found.problem is not None:
                 return Attempt(
                     number,
                     job,
@@ -141,7 +143,7 @@ def _run(
                     part,
                     claim,
                 )
-            report = cached_report(job, *found)
+            report = cached_report(job, found)
             part.ended(report)
         except BaseException:
             claim.release()
@@ -173,11 +175,6 @@ def automatic_workers(cores: int, available_bytes: int, budget_bytes: int) -> in
     return max(1, min(cores, available_bytes // budget_bytes))
 
 
-def catalogued(root: Path, job: Job, signing: Signing) -> tuple[Published, Manifest] | None:
-    """The intact bundle that is already there for a job, signed in the way asked for."""
-    return Catalogue(root, {job.blueprint_id}).done(job.blueprint_id, job.key, signing)
-
-
 def make_report(
     plan: RunPlan,
     reports: Mapping[int, JobReport],
@@ -205,8 +202,9 @@ def make_report(
     )
 
 
-def cached_report(job: Job, item: Published, manifest: Manifest) -> JobReport:
+def cached_report(job: Job, found: Cached) -> JobReport:
     """The report of a job whose bundle is there."""
+    item, manifest = found.item, found.manifest
     timing = manifest.timing
     return JobReport(
         blueprint_id=job.blueprint_id,

@@ -1,6 +1,6 @@
 """A prewarm on record: what was measured is kept, whenever its process dies.
 
-What a dead one did not measure is not measured later: it asked how bundles did at that time (ADR 9).
+What a dead one did not measure is not measured later: it asked how bundles did at that time (ADR 10).
 """
 
 from __future__ import annotations

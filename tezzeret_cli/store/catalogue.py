@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tezzeret_cli.bundle.read import MANIFEST, SIGNATURE, read_manifest
 from tezzeret_cli.bundle.scan import Published, published
 from tezzeret_cli.errors import DamagedBundleError
-from tezzeret_cli.model.manifest import Manifest, Signing
+from tezzeret_cli.model.manifest import Manifest
 
 
 class Catalogue:
@@ -29,21 +30,13 @@ class Catalogue:
                     continue
                 self._bundles.setdefault(blueprint_id, []).append((item, manifest))
 
-    def done(
-        self, blueprint_id: str, key: str, signing: Signing = Signing.NONE
-    ) -> tuple[Published, Manifest] | None:
-        """The newest intact bundle made for ``key`` that needs no second attempt.
-
-        A fallback counts only when its reason is deterministic, and a bundle only when it is signed in the
-        way that is asked for; signatures are not verified here.
-        """
+    def made_for(self, blueprint_id: str, key: str) -> tuple[Published, Manifest] | None:
+        """The newest bundle made for ``key`` that needs no second attempt, whatever state it is in. A
+        fallback is one only when its reason is deterministic."""
         found = [
             (item, manifest)
             for item, manifest in self._bundles.get(blueprint_id, ())
-            if manifest.job_key == key
-            and signing in (Signing.NONE, manifest.signing)
-            and _settled(manifest)
-            and is_intact(item.path, manifest)
+            if manifest.job_key == key and _settled(manifest)
         ]
         return max(found, key=lambda pair: pair[0].version.numbers, default=None)
 
@@ -63,15 +56,24 @@ class Catalogue:
 def is_intact(bundle: Path, manifest: Manifest) -> bool:
     """Whether exactly the listed files, and the signature if there is one, are there in their sizes.
     Contents are not read."""
-    sizes: dict[str, int] = {}
-    for folder, _, names in os.walk(bundle):
-        for name in names:
-            path = Path(folder) / name
-            sizes[path.relative_to(bundle).as_posix()] = path.lstat().st_size
+    sizes = dict(_sizes(os.fspath(bundle)))
     sizes.pop(MANIFEST, None)
     signed = sizes.pop(SIGNATURE, None) is not None
     listed = {entry.path: entry.stored_size for entry in manifest.files}
     return signed == (manifest.signature is not None) and sizes == listed
+
+
+def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """The files below ``folder`` with their sizes in bytes, as far as they can be read; a link is a file."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _sizes(entry.path, f"{prefix}{entry.name}/")
+                else:
+                    yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return
 
 
 def _settled(manifest: Manifest) -> bool:

@@ -23,7 +23,7 @@ class DsseSignature(msgspec.Struct, frozen=True):
     """``sig`` is base64. ``keyid`` is a hint of DSSE's own that nothing here uses."""
 
     sig: str
-    keyid: str = ""
+    keyid: str | UnsetType = UNSET
 
 
 class Dsse(msgspec.Struct, frozen=True, rename="camel"):
@@ -70,7 +70,7 @@ class Material(msgspec.Struct, frozen=True, rename="camel"):
 
     public_key: PublicKey | UnsetType = UNSET
     certificate: Certificate | UnsetType = UNSET
-    tlog_entries: list[LogEntry] = []
+    tlog_entries: list[LogEntry] | UnsetType = UNSET
     timestamp_verification_data: Timestamps | UnsetType = UNSET
 
 
@@ -101,22 +101,15 @@ def pre_authentication(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> byte
 
 def encode_with_key(payload: bytes, signature: bytes, hint: str) -> bytes:
     """The signature file of a key: ``signature`` is ECDSA's in DER over ``pre_authentication(payload)``."""
-    bundle = {
-        "mediaType": MEDIA_TYPE,
-        "verificationMaterial": {"publicKey": {"hint": hint}},
-        "dsseEnvelope": {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [{"sig": base64.b64encode(signature).decode()}],
-        },
-    }
-    return msgspec.json.encode(bundle) + b"\n"
+    signatures = [DsseSignature(base64.b64encode(signature).decode())]
+    envelope = Dsse(base64.b64encode(payload).decode(), PAYLOAD_TYPE, signatures)
+    return _write(SigstoreBundle(MEDIA_TYPE, Material(PublicKey(hint)), envelope))
 
 
 def parse(data: bytes) -> Envelope:
     """Take a signature file apart. Nothing is verified yet. Raises ``UntrustedBundleError`` unless it holds
     one DSSE envelope of an in-toto statement, with one signature, by a key or by a certificate."""
-    bundle = decode_strict(data, _DECODER, "not a Sigstore bundle", UntrustedBundleError)
+    bundle = decode_strict(data, _DECODER, "not a Sigstore bundle", UntrustedBundleError, _write)
     if bundle.media_type != MEDIA_TYPE:
         raise UntrustedBundleError(f"a signature of media type {bundle.media_type[:100]!r}, not {MEDIA_TYPE}")
     dsse = bundle.dsse_envelope
@@ -138,6 +131,10 @@ def parse(data: bytes) -> Envelope:
         hint=None if key is UNSET else key.hint,
         certificate=None if certificate is UNSET else _base64(certificate.raw_bytes, "certificate"),
     )
+
+
+def _write(bundle: SigstoreBundle) -> bytes:
+    return msgspec.json.encode(bundle) + b"\n"
 
 
 def _base64(text: str, what: str) -> bytes:

@@ -49,7 +49,7 @@ class Policy(Protocol):
 class TrustedKeys:
     """Believes any of these keys."""
 
-    def __init__(self, keys: Iterable[PublicKey], where: str = "the keys given") -> None:
+    def __init__(self, keys: Iterable[PublicKey] = (), where: str = "the keys given") -> None:
         self._keys = {key.hint: key for key in keys}
         self._where = where
 
@@ -73,6 +73,9 @@ class TrustedKeys:
     @property
     def keys(self) -> tuple[PublicKey, ...]:
         return tuple(self._keys.values())
+
+    def and_key(self, key: PublicKey) -> TrustedKeys:
+        return TrustedKeys([*self._keys.values(), key], self._where)
 
     def verify(self, manifest: Manifest, data: bytes, signature: bytes | None) -> SignedBy:
         envelope = parse(_there(manifest, signature))

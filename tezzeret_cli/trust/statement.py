@@ -12,7 +12,7 @@ import rfc8785
 
 import tezzeret_cli
 from tezzeret_cli.bundle.read import MANIFEST
-from tezzeret_cli.bundle.strict import decode_strict
+from tezzeret_cli.bundle.strict import decode_strict, nearly_canonical
 from tezzeret_cli.errors import UntrustedBundleError
 from tezzeret_cli.model.manifest import Manifest
 
@@ -129,7 +129,8 @@ def encode_statement(manifest: Manifest, sha256: str, finished: datetime.datetim
 def check_statement(payload: bytes, sha256: str) -> Statement:
     """The verified ``payload`` as a statement. Raises ``UntrustedBundleError`` unless its one subject is the
     manifest with this ``sha256`` (hex), and its predicate is provenance of Tezzeret's."""
-    statement = decode_strict(payload, _DECODER, "what is signed is no statement", UntrustedBundleError)
+    where = "what is signed is no statement"
+    statement = decode_strict(payload, _DECODER, where, UntrustedBundleError, nearly_canonical)
     if statement.type != STATEMENT_TYPE:
         raise UntrustedBundleError(f"a statement of type {statement.type[:100]!r}, not {STATEMENT_TYPE}")
     if statement.predicate_type != PREDICATE_TYPE:

@@ -64,15 +64,15 @@ def test_a_build_that_proves_itself_is_published_as_compiled(store):
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(6, 2, "3"), (3, 2, "1"), (1, 2, "1")])
 def test_the_processors_that_may_be_used_are_shared_by_the_jobs(store, monkeypatch, cores, workers, threads):
     class Warm(Simulator):
-        def __call__(self, preload, env):
-            seen.update(env)
+        def __call__(self, templates):
+            seen.extend(template.env for template in templates.values())
             return self
 
-    seen = {}
+    seen = []
     monkeypatch.setattr(memory, "usable_cores", lambda: cores)
     jobs = [job("BP001"), job("BP002")]
     compile_blueprints(plan(store, jobs, workers=workers), forge(store, Warm(script)))
-    assert (seen["OMP_NUM_THREADS"], seen["MKL_NUM_THREADS"]) == (threads, threads)
+    assert {(env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"]) for env in seen} == {(threads, threads)}
 
 
 def test_the_second_run_does_nothing(store):

@@ -142,20 +142,41 @@ def test_a_disk_that_fails_at_any_step_is_a_clear_error(opened, step, monkeypatc
     assert list(published(opened.root)) == []
 
 
-def test_a_job_is_done_when_its_key_is_there_intact(opened, put):
-    manifest = put(job_key="k1")
+def test_what_was_made_for_a_job_is_found_by_its_key(opened, put):
+    put(job_key="k1")
+    newest = put(job_key="k1")
+    put(job_key="k3")
+    catalogue = Catalogue(opened.root, {"BP001"})
+    assert catalogue.made_for("BP001", "k1")[1] == newest
+    assert catalogue.made_for("BP001", "k2") is None
+
+
+@pytest.mark.parametrize("change", ["nothing", "size", "gone", "added", "folder", "link", "signature"])
+def test_a_bundle_is_intact_with_exactly_its_files_in_their_sizes(opened, put, change):
+    manifest = put()
     path = opened.bundle("BP001", manifest.version)
-    assert Catalogue(opened.root, {"BP001"}).done("BP001", "k1")[1] == manifest
-    assert Catalogue(opened.root, {"BP001"}).done("BP001", "k2") is None
-    (path / "data").write_bytes(b"shorter")
-    (path / "data").write_bytes(b"short")
-    assert Catalogue(opened.root, {"BP001"}).done("BP001", "k1") is None
+    match change:
+        case "size":
+            (path / "data").write_bytes(b"short")
+        case "gone":
+            (path / "data").unlink()
+        case "added":
+            (path / "lib").mkdir(exist_ok=True)
+            (path / "lib" / "more.so").write_bytes(b"")
+        case "folder":
+            (path / "data").unlink()
+            (path / "data").mkdir()
+        case "link":
+            (path / "elsewhere").symlink_to(path.parent)
+        case "signature":
+            (path / "bundle.sigstore.json").write_bytes(b"{}")
+    assert is_intact(path, manifest) == (change == "nothing")
 
 
 @pytest.mark.parametrize(("deterministic", "done"), [(True, True), (False, False)])
 def test_a_fallback_is_done_only_when_trying_again_is_no_use(opened, put, deterministic, done):
     put(eager_fallback=True, reason=Reason("x", "y", deterministic))
-    assert (Catalogue(opened.root, {"BP001"}).done("BP001", "key") is not None) == done
+    assert (Catalogue(opened.root, {"BP001"}).made_for("BP001", "key") is not None) == done
 
 
 def test_what_lies_about_in_a_store_never_stops_a_reader(opened, put, tmp_path):
@@ -168,7 +189,7 @@ def test_what_lies_about_in_a_store_never_stops_a_reader(opened, put, tmp_path):
     (bundles / "BP001" / "8.8.8+damaged" / "manifest.json").write_text("{")
     (bundles / "BP001" / "7.7.7+link").symlink_to(tmp_path)
     catalogue = Catalogue(opened.root, {"BP001"})
-    assert catalogue.done("BP001", "key") is not None
+    assert catalogue.made_for("BP001", "key") is not None
     assert len(catalogue.damaged) == 1
 
 
