@@ -45,11 +45,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench.steps", *session.posargs)
     session.run("python", "-m", "bench.inference", *session.posargs)
     session.run("python", "-m", "bench.verify", *session.posargs)
+    session.run("python", "-m", "bench.throughput", *session.posargs)
+    session.run("python", "-m", "bench.scaling", *session.posargs)
+    session.run("python", "-m", "bench.containment")
+    session.run("python", "-m", "bench.beside")
     session.run("python", "-m", "bench.startup")
     session.run("python", "-m", "bench.stats")
     session.run("python", "-m", "bench.telemetry")
     session.run("python", "-m", "bench.gc")
-    session.run("python", "-m", "bench.journal")
     session.run("python", "-m", "bench.journal")
 
 

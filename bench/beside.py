@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from bench.support import ROOT, machine
 
-TURNS = 4
+TURNS = 3
 SOME = ("BP023", "BP024", "BP027", "BP029", "BP037", "BP022", "BP025", "BP017")
 
 

@@ -96,13 +96,13 @@ def main(args: list[str]) -> None:
     print("way\tcold s\twarm s\tseconds each, warm\tmade")
     found = {}
     for way, run in {
-        "tezzeret compile": _tezzeret(jobs),
+        "tezzeret compile": tezzeret(jobs),
         "aot_compile, save_compiled_function": _stock(TRAINING),
         "aoti_compile_and_package (forward alone)": _stock(FORWARD),
     }.items():
         with tempfile.TemporaryDirectory() as folder:
-            first, _ = _timed(run, Path(folder), [WARM])
-            seconds, failed = _timed(run, Path(folder), rest)
+            first, _ = timed(run, Path(folder), [WARM])
+            seconds, failed = timed(run, Path(folder), rest)
         found[way] = seconds
         made = f"{len(rest) - len(failed)} of {len(rest)}" + "".join(f"; {n}: {r}" for n, r in failed.items())
         print(f"{way}\t{first + seconds:.1f}\t{seconds:.1f}\t{seconds / len(rest):.1f}\t{made}", flush=True)
@@ -113,13 +113,16 @@ def main(args: list[str]) -> None:
 Run = Callable[[Path, Sequence[str]], dict[str, str]]
 
 
-def _timed(run: Run, folder: Path, wanted: Sequence[str]) -> tuple[float, dict[str, str]]:
+def timed(run: Run, folder: Path, wanted: Sequence[str]) -> tuple[float, dict[str, str]]:
+    """Seconds that it took, and what it could not make, with the reasons."""
     started = time.monotonic()
     failed = run(folder, wanted)
     return time.monotonic() - started, failed
 
 
-def _tezzeret(jobs: str) -> Run:
+def tezzeret(jobs: str) -> Run:
+    """``tezzeret compile`` into a store in the folder."""
+
     def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
         selected = [part for name in wanted for part in ("--select", name)]
         command = [

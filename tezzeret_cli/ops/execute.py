@@ -138,7 +138,9 @@ def _run(
                     forge.store,
                     staging,
                     environments,
-                    msgspec.structs.replace(attempt_options, gpu_share=governor.gpu_share),
+                    msgspec.structs.replace(
+                        attempt_options, gpu_share=governor.gpu_share, niceness=governor.niceness
+                    ),
                     ledger.run_id,
                     part,
                     claim,

@@ -40,11 +40,11 @@ from tezzeret_cli.worker.task import (
 )
 
 POLL_S = 0.05
+WEIGH_S = 1.0
+_GROWTH = 1.05
 LOG_LIMIT = 8 << 20
 FILE_LIMIT = 16 << 30
 PROCESS_LIMIT = 128
-NICENESS = 10
-"""What trains on this machine goes before what compiles."""
 _TRUNCATED = b"\n[the rest of the output was cut off]\n"
 
 RunChild = Callable[[Task, socket.socket], None]
@@ -97,7 +97,7 @@ def _enter_child(task: Task, guardian: int, output: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     process.apply_limits(FILE_LIMIT, cpu_seconds=_cpu_seconds(task.limits.timeout_s))
-    os.nice(NICENESS)
+    process.give_way(task.niceness)
     process.leave_the_network()
     os.chdir(task.workdir)
 
@@ -141,6 +141,8 @@ class _Watch:
         self._answer: Ending | None = None
         self._log = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._logged = 0
+        self._bound = 0
+        self._next_weighing = 0.0
         self.peak = 0
 
     def run(self) -> Ending:
@@ -170,12 +172,26 @@ class _Watch:
                     return TimedOut(self._stage_deadline[1])
                 if now >= next_look:
                     next_look = now + POLL_S
-                    tree = process.descendants(os.getpid())
-                    if len(tree) > PROCESS_LIMIT:
-                        return TooManyProcesses(len(tree), PROCESS_LIMIT)
-                    self.peak = max(self.peak, sum(map(process.private_bytes, tree)))
+                    tree = process.living_tree(os.getpid())
+                    if len(tree) > PROCESS_LIMIT and (count := self._living()) > PROCESS_LIMIT:
+                        return TooManyProcesses(count, PROCESS_LIMIT)
+                    self._weigh(tree, now)
                     if self.peak > self._task.limits.memory_bytes:
                         return OutOfMemory(self.peak, self._task.limits.memory_bytes)
+
+    @staticmethod
+    def _living() -> int:
+        return len(process.descendants(os.getpid()))
+
+    def _weigh(self, tree: list[int], now: float) -> None:
+        """Measure the tree's memory when it may be over the limit or grew, else once in a while: the kernel
+        walks through every page for it."""
+        bound = sum(map(process.memory_bound, tree))
+        grown = bound > self._bound * _GROWTH
+        if grown or now >= self._next_weighing or bound > self._task.limits.memory_bytes:
+            self._bound = max(self._bound, bound)
+            self._next_weighing = now + WEIGH_S
+            self.peak = max(self.peak, sum(map(process.private_bytes, tree)))
 
     def _verdict(self, status: int) -> Ending:
         if os.WIFSIGNALED(status):

@@ -15,6 +15,10 @@ BUILDER, CONSUMER = "builder", "consumer"
 """Names of templates: what compiles, and what only ever loads bundles."""
 
 
+NICENESS = 10
+"""What trains on this machine goes before what compiles."""
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Wall-clock seconds, private bytes of the whole process tree, bytes of the answer.
 
@@ -41,7 +45,8 @@ class Task(msgspec.Struct, frozen=True):
 
     ``fresh`` starts a new interpreter with exactly the environment ``env``; otherwise the call runs in a fork
     of the warm process called ``template``, with ``env`` merged into the child's environment. ``workdir`` is
-    the child's current directory; ``log`` receives its stdout and stderr (size-capped).
+    the child's current directory; ``log`` receives its stdout and stderr (size-capped). ``niceness`` is what
+    it has at least.
     """
 
     id: int
@@ -50,6 +55,7 @@ class Task(msgspec.Struct, frozen=True):
     limits: Limits
     workdir: str
     log: str
+    niceness: int = NICENESS
     template: str = BUILDER
     fresh: bool = False
     env: dict[str, str] = {}

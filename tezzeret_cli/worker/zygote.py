@@ -19,7 +19,7 @@ from tezzeret_cli.worker import process
 from tezzeret_cli.worker.child import run_entry
 from tezzeret_cli.worker.guardian import guard
 from tezzeret_cli.worker.protocol import Buffer, StartRequest
-from tezzeret_cli.worker.task import Task
+from tezzeret_cli.worker.task import NICENESS, Task
 
 READY = b"ready\n"
 
@@ -29,6 +29,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     process.die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process.give_way(NICENESS)
     for name in sys.argv[3:]:
         try:
             importlib.import_module(name)

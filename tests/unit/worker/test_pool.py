@@ -69,7 +69,7 @@ class Bench:
         self.pool = WorkerPool({BUILDER: Template((HOSTILE,), environment)})
         self._number = 0
 
-    def task(self, entry: str, payload: bytes = b"x", *, fresh: bool = False, **limits) -> Task:
+    def task(self, entry: str, payload: bytes = b"x", *, fresh: bool = False, niceness=10, **limits) -> Task:
         self._number += 1
         wanted = {"timeout_s": 10.0, "memory_bytes": 512 << 20, **limits}
         environment = {"PYTHONPATH": str(ROOT), MARK: self.mark} if fresh else {"EXTRA": "1"}
@@ -80,6 +80,7 @@ class Bench:
             limits=Limits(**wanted),
             workdir=str(self.folder),
             log=str(self.folder / f"{self._number}.log"),
+            niceness=niceness,
             fresh=fresh,
             env=environment,
         )
@@ -194,9 +195,12 @@ def test_a_task_has_no_network(bench):
     assert end.ending == Returned(b"OSError")
 
 
-def test_a_task_gives_way_to_others(bench):
-    end, _ = bench.run("tells_its_niceness")
-    assert int(end.ending.result) == min(19, os.nice(0) + 10)
+@pytest.mark.parametrize("niceness", [10, 19])
+def test_a_task_and_its_session_give_way_to_others(bench, niceness):
+    end, _ = bench.run("tells_its_niceness", niceness=niceness)
+    own, *of_session = map(int, end.ending.result.split())
+    assert own == max(os.nice(0), niceness)
+    assert of_session in ([], [niceness])
 
 
 def test_output_is_cut_off_and_never_blocks(bench):
