@@ -129,15 +129,13 @@ def _children(pid: int) -> list[int]:
 
 
 def memory_bound(pid: int) -> int:
-    """Bytes that ``private_bytes`` cannot exceed, from counters that cost nothing to read. 0 for a process
+    """Bytes that ``private_bytes`` cannot exceed, from a counter that costs nothing to read. 0 for a process
     that is gone."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().splitlines()
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
-    kib = sum(int(line.split()[1]) for line in lines if line.startswith((b"RssAnon:", b"RssShmem:")))
-    return kib << 10
 
 
 def private_bytes(pid: int) -> int:
