@@ -101,7 +101,7 @@ def _journal(store: Store, runs: Runs, created: float) -> Path:
             prewarm_p95_ms=0.7,
         )
         if status is Status.FALLBACK:
-            part.retried(Reason("graph_break", "it breaks", True))
+            part.retried(Reason("graph_break", "it breaks", True), None)
         if bundle:
             part.staged(JobStaged("tmp/x", bundle, "0" * 64, report))
         part.ended(report)

@@ -20,6 +20,7 @@ import msgspec
 from bench.steps import in_turns
 from bench.support import ROOT, geometric_mean, machine
 from tezzeret_cli.bundle.read import read_manifest
+from tezzeret_cli.model.manifest import Manifest
 from tezzeret_cli.model.report import JobReport, Report, Status
 
 NAMES = "standard,fast,emergency"
@@ -104,7 +105,7 @@ def compiled(folder: Path, name: str, wanted: list[str]) -> list[JobReport]:
     return list(msgspec.json.decode(done.stdout, type=Report).jobs)
 
 
-def manifest(folder: Path, name: str, job: JobReport):
+def manifest(folder: Path, name: str, job: JobReport) -> Manifest:
     return read_manifest(folder / name / str(job.bundle))[0]
 
 
