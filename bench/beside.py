@@ -6,7 +6,6 @@ compile --conservative`` of the blueprints (by default some of the catalogue), e
 
 from __future__ import annotations
 
-import os
 import signal
 import statistics
 import subprocess
@@ -14,8 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from bench.support import ROOT, machine
+from bench.support import apart, machine
 
 TURNS = 3
 SOME = ("BP023", "BP024", "BP027", "BP029", "BP037", "BP022", "BP025", "BP017")
@@ -90,15 +90,9 @@ def rate(step: Callable[[], None], seconds: float) -> float:
 def _start(folder: str, wanted: list[str]) -> subprocess.Popen[bytes]:
     selected = [part for name in wanted for part in ("--select", name)]
     command = [sys.executable, "-m", "tezzeret_cli", "compile", "--store", f"{folder}/store", "--quiet"]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TEZZERET_")},
-        "XDG_CACHE_HOME": f"{folder}/cache",
-        "XDG_STATE_HOME": f"{folder}/state",
-        "PYTHONPATH": str(ROOT),
-    }
     return subprocess.Popen(
         [*command, "--conservative", "--sign", "none", *selected],
-        env=environment,
+        env=apart(Path(folder)),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

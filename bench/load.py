@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.support import bundles, consumer, machine
+from bench.support import BLOCK, bundles, consumer, machine
 
 REPEAT = 3
 
@@ -109,22 +109,16 @@ print(json.dumps({"total": (time.perf_counter() - started) * 1e3}))
 """
 )
 
-BLOCK = (
+WRAPPED = (
     MODULE
+    + BLOCK
     + """
-class Block(torch.nn.Module):
-    # A module of torch.nn at the top would be wrapped, and the wrapper's arguments guarded instead.
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-    def forward(self, *args):
-        return self.inner(*args)
 block = Block(module)
 """
 )
 
 SAVE_FUNCTION = (
-    BLOCK
+    WRAPPED
     + """
 compiled = torch.compile(block, fullgraph=True).forward.aot_compile((tuple(inputs), {}))
 compiled.save_compiled_function(sys.argv[2], external_data={"block": block})
@@ -133,7 +127,7 @@ print(json.dumps({"bytes": Path(sys.argv[2]).stat().st_size}))
 )
 
 LOAD_FUNCTION = (
-    BLOCK
+    WRAPPED
     + """
 started = time.perf_counter()
 with open(sys.argv[2], "rb") as file:

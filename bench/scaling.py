@@ -13,9 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.support import machine
+from bench.support import machine, ordinary
 from bench.throughput import WARM, tezzeret, timed
-from tezzeret_cli.leyline.descriptors import builtin_catalogue
 
 TURNS = 2
 
@@ -24,7 +23,7 @@ def main(args: list[str]) -> None:
     jobs = 2
     if args[:1] == ["--jobs"]:
         jobs, args = int(args[1]), args[2:]
-    wanted = args or [d.blueprint_id for d in builtin_catalogue() if not d.quarantine_only]
+    wanted = args or ordinary()
     wanted = [name for name in wanted if name != WARM]
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < jobs:

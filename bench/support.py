@@ -15,10 +15,41 @@ from pathlib import Path
 
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.scan import published
+from tezzeret_cli.leyline.descriptors import builtin_catalogue
 from tezzeret_cli.model.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = Path(os.environ.get("TEZZERET_STORE") or ROOT / ".store")
+
+
+BLOCK = """
+class Block(torch.nn.Module):
+    # A module of torch.nn at the top would be wrapped, and the wrapper's arguments guarded instead.
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+    def forward(self, *args):
+        return self.inner(*args)
+"""
+"""What the stock ways are given; code for a fresh process."""
+
+
+def ordinary() -> list[str]:
+    """The ids of the catalogue's blueprints that are not stressors."""
+    return [d.blueprint_id for d in builtin_catalogue() if not d.quarantine_only]
+
+
+def apart(folder: Path) -> dict[str, str]:
+    """The environment of a command whose settings, state and caches are below ``folder`` only."""
+    home = {
+        name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
+    }
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TEZZERET_")},
+        **home,
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def bundles(wanted: Sequence[str]) -> list[tuple[Path, Manifest]]:

@@ -24,27 +24,17 @@ from pathlib import Path
 
 import msgspec
 
-from bench.support import ROOT, machine
-from tezzeret_cli.leyline.descriptors import builtin_catalogue
+from bench.support import BLOCK, apart, machine, ordinary
 from tezzeret_cli.model.report import Report
 
 WARM = "BP005"
 
 PREPARE = """
-import json, sys, time
-import torch
 from pathlib import Path
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.leyline.descriptors import builtin_catalogue
 from tezzeret_cli.plan import default_value
-class Block(torch.nn.Module):
-    # A module of torch.nn at the top would be wrapped, and the wrapper's arguments guarded instead.
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-    def forward(self, *args):
-        return self.inner(*args)
 descriptors = {d.blueprint_id: d for d in builtin_catalogue()}
 def prepared(name):
     descriptor = descriptors[name]
@@ -66,22 +56,26 @@ print(json.dumps(failed))
 
 TRAINING = (
     """
+import json, sys, torch
 GRADIENTS = True
 def compile_one(block, inputs, path):
     compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
     compiled.save_compiled_function(str(path), external_data={"block": block})
 """
+    + BLOCK
     + PREPARE
 )
 
 FORWARD = (
     """
+import json, sys, torch
 GRADIENTS = False
 def compile_one(block, inputs, path):
     with torch.no_grad():
         program = torch.export.export(block, inputs)
     torch._inductor.aoti_compile_and_package(program, package_path=f"{path}.pt2")
 """
+    + BLOCK
     + PREPARE
 )
 
@@ -90,7 +84,7 @@ def main(args: list[str]) -> None:
     jobs = str(os.cpu_count() or 1)
     if args[:1] == ["--jobs"]:
         jobs, args = args[1], args[2:]
-    wanted = args or [d.blueprint_id for d in builtin_catalogue() if not d.quarantine_only]
+    wanted = args or ordinary()
     rest = [name for name in wanted if name != WARM]
     print(machine(), f"{len(rest)} blueprints beside {WARM}, {jobs} jobs", sep="; ")
     print("way\tcold s\twarm s\tseconds each, warm\tmade")
@@ -157,16 +151,7 @@ def _stock(code: str) -> Run:
 def _run(command: Sequence[str], folder: Path) -> str:
     """What it prints, run with caches below ``folder`` only. Raises ``RuntimeError`` where it failed, but for
     blueprints that fell back."""
-    home = {
-        name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
-    }
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TEZZERET_")},
-        **home,
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-        "PYTHONPATH": str(ROOT),
-    }
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=apart(folder), cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
         raise RuntimeError(done.stderr[-2000:])
     return done.stdout
