@@ -63,6 +63,11 @@ def find(
     return best[0].path
 
 
+def compute_capability(device: str | torch.device) -> str:
+    """Of a GPU, as manifests write it, such as ``9.0``."""
+    return ".".join(map(str, torch.cuda.get_device_capability(device)))
+
+
 def _refusal(
     manifest: Manifest, params: Mapping[str, float] | None, device: str, flags: frozenset[str]
 ) -> str | None:
@@ -73,7 +78,7 @@ def _refusal(
     if manifest.target.device != kind:
         return f"it is built for {manifest.target.device}"
     if kind == "cuda" and torch.cuda.is_available():
-        have = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        have = compute_capability(device)
         if manifest.target.capability not in (None, have):
             return f"it is built for compute capability {manifest.target.capability}"
     return None if manifest.eager_fallback else mismatch(manifest.target, flags)

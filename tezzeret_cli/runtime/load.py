@@ -16,6 +16,7 @@ from tezzeret_cli.errors import QuarantinedError, TargetMismatchError
 from tezzeret_cli.model.manifest import Graph, Manifest
 from tezzeret_cli.runtime import private
 from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
+from tezzeret_cli.runtime.find import compute_capability
 from tezzeret_cli.runtime.library import Libraries
 from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Program
 from tezzeret_cli.runtime.variant import RunnableVariant
@@ -111,7 +112,7 @@ def _device(manifest: Manifest, wanted: str | torch.device | None) -> torch.devi
             device = torch.device(
                 "cuda", torch.cuda.current_device() if device.index is None else device.index
             )
-            have = ".".join(map(str, torch.cuda.get_device_capability(device)))
+            have = compute_capability(device)
             if target.capability not in (None, have):
                 reason = f"it is built for compute capability {target.capability}, {device} has {have}"
     if reason:

@@ -80,7 +80,6 @@ class _Build:
         self._cases: list[tuple[reference.Case, reference.Values]] = []
         self._guard_texts: list[str] = []
         self._quarantine: str | None = None
-        self._library = Library()
 
     def run(self) -> BuildResult:
         self._stage("construct")
