@@ -25,7 +25,7 @@ from tezzeret_cli.settings import load_settings, store_of
 from tezzeret_cli.store.layout import existing_identity
 from tezzeret_cli.telemetry.numbers import milliseconds
 from tezzeret_cli.telemetry.outcomes import prewarm_suite
-from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.telemetry.text import clean, tabbed
 from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.trust.trusted import default_folder
 from tezzeret_cli.worker.pool import WorkerPool
@@ -152,7 +152,7 @@ def _show(flags: Flags, report: PrewarmReport) -> None:
         if sys.stdout.isatty():
             _table(rows)
         else:
-            sys.stdout.write("".join("\t".join(row) + "\n" for row in [HEADINGS, *rows]))
+            sys.stdout.write(tabbed([HEADINGS, *rows]))
     sys.stdout.flush()
     if not flags.quiet:
         counts = ", ".join(f"{count} {status}" for status, count in report.counts.items() if count)

@@ -24,7 +24,7 @@ from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.telemetry.outcomes import verify_suite
-from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.telemetry.text import clean, tabbed
 from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.trust.verify import Expected
 
@@ -160,7 +160,7 @@ def _show(flags: Flags, report: VerifyReport) -> None:
     write_report(flags.form, report, [verify_suite(report)])
     if flags.form is Format.TEXT and not flags.quiet:
         rows = [HEADINGS, *(_row(check) for check in report.bundles)]
-        sys.stdout.write(_table(rows) if sys.stdout.isatty() else _tabs(rows))
+        sys.stdout.write(_table(rows) if sys.stdout.isatty() else tabbed(rows))
     sys.stdout.flush()
     for note in report.notes:
         sys.stderr.write(f"warning: {clean(note)}\n")
@@ -189,10 +189,6 @@ def _row(check: BundleCheck) -> tuple[str, ...]:
             ),
         )
     )
-
-
-def _tabs(rows: Sequence[Sequence[str]]) -> str:
-    return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -27,6 +27,7 @@ from tezzeret_cli.telemetry.text import (
     mode_line,
     row,
     seconds,
+    tabbed,
 )
 
 
@@ -76,8 +77,7 @@ class PlainObserver(SilentObserver):
                 self._say(f"{level}: {clean(message)}" if level == "warning" else clean(message))
             case RunFinished(report):
                 if self._table is not None:
-                    lines = ["\t".join(HEADINGS), *("\t".join(row(job)) for job in report.jobs)]
-                    self._table.write("\n".join(lines) + "\n")
+                    self._table.write(tabbed([HEADINGS, *map(row, report.jobs)]))
                     self._table.flush()
                 elapsed = seconds((time.monotonic() - self._started) * 1e3)
                 self._say(f"{counts_line(report)}, in {elapsed}")

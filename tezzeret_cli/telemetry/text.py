@@ -68,3 +68,8 @@ def row(report: JobReport) -> tuple[str, ...]:
 
 
 HEADINGS = ("id", "name", "status", "version", "took", "step ms", "reason")
+
+
+def tabbed(rows: Sequence[Sequence[str]]) -> str:
+    """A table for programs: a line for each row, cells between tabs."""
+    return "".join("\t".join(row) + "\n" for row in rows)
