@@ -72,6 +72,8 @@ class Environments:
                 "PYTHONHASHSEED": "0",
                 # "Is there a GPU" is asked of NVML: asking CUDA itself would spoil it for every fork.
                 "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+                # Triton's source, which a GPU's kernels would carry along, is over half of their size.
+                "TRITON_DISABLE_LINE_INFO": "1",
                 # NVML leaves a thread behind, and this would ask it while inductor is imported.
                 "TORCHINDUCTOR_USE_EXPERIMENTAL_BENCHMARKER": "0",
             }

@@ -27,6 +27,9 @@ from tezzeret_cli.runtime.guards import TensorGuards
 
 OpenLibrary = Callable[[Graph], private.Run]
 
+GPU_ALIGNMENT = 16
+"""Bytes. Inductor's code for GPUs copies an argument that begins elsewhere, and works on the copy."""
+
 
 class RunnableVariant:
     """Runs one variant on the tensors that its guards name, in their order.
@@ -49,6 +52,7 @@ class RunnableVariant:
         self.slots = tuple(guard.index for guard in slots)
         self.takes_all_inputs = self.flat and self.inputs == tuple(range(self.count))
         self._guards = ([*inputs, *slots], device)
+        self._on_gpu = device.type != "cpu"
         position = {(SourceKind.INPUT, index): i for i, index in enumerate(self.inputs)}
         offset = len(self.inputs)
         position |= {(SourceKind.TENSOR, index): offset + i for i, index in enumerate(self.slots)}
@@ -74,9 +78,15 @@ class RunnableVariant:
         return self.guards.refuse(tensors) or self.refuse_overlap(tensors)
 
     def refuse_overlap(self, tensors: Sequence[Tensor]) -> str | None:
-        """A tensor that is written must not share memory with another one."""
+        """A tensor that is written must not share memory with another one, nor be copied first, as code for
+        GPUs does with what begins at an odd place."""
         if not self.mutated:
             return None
+        if self._on_gpu:
+            for position in self.mutated:
+                if tensors[position].data_ptr() % GPU_ALIGNMENT:
+                    name = self.guards.guards[position].name
+                    return f"{name} is written, and does not begin at a multiple of {GPU_ALIGNMENT} bytes"
         storages = [tensor.untyped_storage().data_ptr() for tensor in tensors]
         for position in self.mutated:
             if storages.count(storages[position]) > 1:

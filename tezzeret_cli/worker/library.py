@@ -1,4 +1,4 @@
-"""The library of a bundle: every graph that is C++ for the CPU and nothing else goes into it. Torch-free."""
+"""The library of a bundle: every graph that needs nothing beside its code goes into it. Torch-free."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ import torch
 import torch._inductor.config
 from torch._guards import TracingContext
 from torch._inductor import codecache, cpp_builder, cpu_vec_isa
-from torch._inductor.codecache import AotCodeCompiler
+from torch._inductor.codecache import AotCodeCompiler, CudaKernelParamCache
 from torch._inductor.codegen import cpp_wrapper_cpu
 from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.worker.private import several_threads, shape_config
-from tezzeret_cli.worker.sources import Code, with_own_container
+from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
 from tezzeret_cli.worker.toolchain import Flags
 
 
@@ -44,8 +44,8 @@ def compile_library(
     code was taken.
 
     ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
-    the wrapper and for kernels. ``take`` is given the code of a graph that is C++ for
-    the CPU and nothing else; what it does not want, and all others, inductor's own builder compiles.
+    the wrapper and for kernels. ``take`` is given the code of a graph that needs nothing beside its
+    library; what it does not want, and all others, inductor's own builder compiles.
     Raises inductor's errors and those of ``take``.
     """
     settings = {
@@ -99,10 +99,13 @@ def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str])
         graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
     ) -> Any:
         beside = serialized_extern_kernel_nodes or rest["additional_files"]
-        if rest["device_type"] == "cpu" and not graph.constants and not beside:
-            wrapper = with_own_container(wrapper_code, _STOCK_INCLUDE, _stock_container())
-            if wrapper is not None and take(Code(wrapper, kernel_code), _flags(*levels)):
-                return [_TAKEN]
+        device = rest["device_type"]
+        if device in _STOCK_INCLUDES and not graph.constants and not beside:
+            wrapper = with_own_container(wrapper_code, _STOCK_INCLUDES[device], _stock_container())
+            if wrapper is not None:
+                code = Code(wrapper, kernel_code, _cubins(wrapper))
+                if take(code, _flags(device, *levels)):
+                    return [_TAKEN]
         return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
 
     vars(codecache)["AotCodeCompiler"] = type("AotCodeCompiler", (), {"compile": staticmethod(compile_)})
@@ -115,7 +118,16 @@ def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str])
 _TAKEN = "taken"
 """Stands for the library that inductor expects its builder to have made."""
 
-_STOCK_INCLUDE = "#include <torch/csrc/inductor/aoti_include/cpu.h>"
+_STOCK_INCLUDES = {
+    device: f"#include <torch/csrc/inductor/aoti_include/{device}.h>" for device in ("cpu", "cuda")
+}
+
+
+def _cubins(wrapper: str) -> dict[str, bytes]:
+    """The machine code that triton made for the GPU kernels of ``wrapper``, by its symbol."""
+    path = codecache.get_cpp_wrapper_cubin_path_name()
+    made: Any = CudaKernelParamCache.cache
+    return {cubin_symbol(name): Path(made[name][path]).read_bytes() for name in cubin_names(wrapper)}
 
 
 @functools.cache
@@ -125,11 +137,11 @@ def _stock_container() -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _flags(wrapper: str, optimisation: str) -> Flags:
+def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
     """The compiler's arguments as inductor's configuration has them now, at these levels."""
     half: dict[str, Any] = {
         "vec_isa": cpu_vec_isa.pick_vec_isa(),
-        "device_type": "cpu",
+        "device_type": device,
         "aot_mode": True,
         "compile_only": True,
     }

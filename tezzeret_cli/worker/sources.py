@@ -1,7 +1,8 @@
 """What inductor wrote for the graphs of one bundle → C++ that compiles into one library. Torch-free.
 
 Reading precompiled headers takes most of the time that the compiler spends on a small graph, so all wrappers
-go into one file and all kernels into another.
+go into one file and all kernels into another. A GPU's kernels are machine code already (cubins); the library
+holds each once.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _KERNEL_HEADER = re.compile(r"^#include <torch/csrc/inductor/cpp_prefix\.h>\n", re.M)
 _KERNEL = re.compile(r'^extern "C"\s+void\s+(\w+)\(', re.M)
 _CACHED = re.compile(r"^CACHE_TORCH_\w+\(\w+\);$", re.M)
+_FIRST_NAMESPACE = re.compile(r"^namespace torch::aot_inductor \{$", re.M)
+_LOADED = re.compile(r"\bloadKernel\(__(\w+)_start,")
 _OWN_NAMES = (
     "AOTInductorModel",
     "AOTInductorModelKernels",
@@ -25,10 +28,22 @@ _OWN_NAMES = (
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """The C++ of one graph, or of several: ``wrapper`` calls what ``kernels`` defines."""
+    """The C++ of one graph, or of several: ``wrapper`` calls what ``kernels`` defines, and loads onto the
+    GPU what ``cubins`` holds: machine code by the symbol at which it begins."""
 
     wrapper: str
     kernels: str
+    cubins: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+
+def cubin_names(wrapper: str) -> list[str]:
+    """The GPU kernels whose machine code ``wrapper`` expects in its library."""
+    return list(dict.fromkeys(_LOADED.findall(wrapper)))
+
+
+def cubin_symbol(name: str) -> str:
+    """Where ``wrapper`` expects the machine code of the GPU kernel ``name`` to begin."""
+    return f"__{name}_start"
 
 
 def with_own_container(wrapper: str, stock_include: str, stock_container: str) -> str | None:
@@ -46,24 +61,54 @@ def with_own_container(wrapper: str, stock_include: str, stock_container: str) -
 def joined(codes: Sequence[Code]) -> Code:
     """The code of all graphs; the library makes the n-th of them when it is asked for n, from 1.
 
-    Kernels are named by what they compute, so that one that several graphs have is compiled once.
+    Kernels are named by what they compute, so that one that several graphs have is compiled once; cubins by
+    what they are.
     """
     kernels: dict[str, str] = {}
+    cubins: dict[str, bytes] = {}
     wrappers: list[str] = []
     cached: set[str] = set()
+    preambles: set[str] = set()
     for number, code in enumerate(codes, 1):
-        names: dict[str, str] = {}
+        names = _add_cubins(number, code, cubins)
         for chunk in _KERNEL_HEADER.split(code.kernels):
             if chunk.strip():
                 names |= _add_kernels(chunk, kernels)
-        wrapper = _renamed(code.wrapper, names)
-        for line in _CACHED.findall(wrapper):
-            if line in cached:
-                wrapper = wrapper.replace(f"{line}\n", "", 1)
-            cached.add(line)
-        wrappers.append(_graph(number, wrapper))
+        new, wrapper = _without_cached(code.wrapper, cached)
+        preamble, wrapper = _without_preamble(wrapper)
+        if preamble not in preambles:
+            preambles.add(preamble)
+            wrappers.append(preamble)
+        wrappers += [*new, _graph(number, _renamed(wrapper, names))]
     models = ", ".join(f"torch::aot_inductor::AOTInductorModel_{n}" for n in range(1, len(codes) + 1))
-    return Code("\n".join([*wrappers, f"TEZZERET_LIBRARY({models})\n"]), "\n".join(kernels.values()))
+    wrapper = "\n".join([*wrappers, f"TEZZERET_LIBRARY({models})\n"])
+    return Code(wrapper, "\n".join(kernels.values()), cubins)
+
+
+def _without_cached(wrapper: str, cached: set[str]) -> tuple[list[str], str]:
+    """The lines for values found once only, those that ``cached`` has not; ``wrapper`` without any."""
+    lines = [line for line in dict.fromkeys(_CACHED.findall(wrapper)) if line not in cached]
+    cached.update(lines)
+    return lines, re.sub(f"{_CACHED.pattern}\n?", "", wrapper, flags=re.M)
+
+
+def _without_preamble(wrapper: str) -> tuple[str, str]:
+    """What every wrapper for a device begins with, and the rest."""
+    begin = _FIRST_NAMESPACE.search(wrapper)
+    at = begin.start() if begin else 0
+    return wrapper[:at].strip(), wrapper[at:]
+
+
+def _add_cubins(number: int, code: Code, cubins: dict[str, bytes]) -> dict[str, str]:
+    """Put the cubins of the ``number``-th graph among ``cubins``; what names them, and calls them, anew."""
+    names: dict[str, str] = {}
+    for kernel in cubin_names(code.wrapper):
+        symbol = cubin_symbol(kernel)
+        data = code.cubins[symbol]
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        cubins[f"cubin_{digest}"] = data
+        names |= {symbol: f"cubin_{digest}", f"call_{kernel}": f"call_{kernel}_{number}"}
+    return names
 
 
 def _add_kernels(chunk: str, kernels: dict[str, str]) -> dict[str, str]:

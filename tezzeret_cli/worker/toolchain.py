@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tezzeret_cli.files import wait_for_lock, write_whole
@@ -71,7 +71,7 @@ class Toolchain:
     def build(self, code: Code, folder: Path) -> Path:
         """The library of ``code``, in ``folder``. Raises ``CompilerError``."""
         flags = self._flags
-        objects = (
+        objects: tuple[Path, ...] = (
             self._object(
                 code.wrapper, f'#include "{LIBRARY_HEADER}"\n', flags.wrapper, folder / "wrapper.cpp"
             ),
@@ -79,9 +79,27 @@ class Toolchain:
                 code.kernels, f"#include <{flags.kernel_header}>\n", flags.kernels, folder / "kernels.cpp"
             ),
         )
+        if code.cubins:
+            objects += (self._embedded(code.cubins, folder),)
         library = folder / "graph.so"
         self._run([flags.compiler, *_LINK, "-o", str(library), *map(str, objects), *flags.link], folder)
         return library
+
+    def _embedded(self, cubins: Mapping[str, bytes], folder: Path) -> Path:
+        """An object that holds each value at the symbol that is its key."""
+        lines = ['.section .note.GNU-stack,"",%progbits']
+        for symbol, data in cubins.items():
+            (folder / f"{symbol}.cubin").write_bytes(data)
+            lines += [
+                f'.section .rodata.{symbol},"a"',
+                ".balign 64",
+                f".global {symbol}",
+                f"{symbol}:",
+                f'.incbin "{symbol}.cubin"',
+            ]
+        (folder / "cubins.s").write_text("\n".join([*lines, ""]), encoding="ascii")
+        self._run([self._flags.compiler, "-c", "cubins.s", "-o", "cubins.o"], folder)
+        return folder / "cubins.o"
 
     def _object(self, text: str, header: str, options: Sequence[str], source: Path) -> Path:
         flags = self._flags

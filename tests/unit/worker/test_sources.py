@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tezzeret_cli.worker.sources import Code, joined
+from tezzeret_cli.worker.sources import Code, cubin_symbol, joined
 
 INCLUDE = "#include <torch/csrc/inductor/cpp_prefix.h>\n"
 
@@ -69,3 +69,43 @@ def test_every_graph_is_a_class_of_its_own_and_cached_values_are_defined_once():
     assert "#define AOTInductorModel AOTInductorModel_3\n" in made.wrapper
     last = made.wrapper.splitlines()[-1]
     assert re.findall(r"AOTInductorModel_(\d)", last) == ["1", "2", "3"]
+
+
+PREAMBLE = "static inline void launchKernel();\n"
+
+
+def gpu_wrapper(*kernels: str) -> str:
+    declared = "".join(f"    extern const unsigned char __{name}_start[];\n" for name in kernels)
+    defined = "".join(
+        f'static inline void call_{name}() {{ loadKernel(__{name}_start, "{name}", 0); }}\n'
+        for name in kernels
+    )
+    called = "".join(f"    call_{name}();\n" for name in kernels)
+    return (
+        f'{PREAMBLE}namespace torch::aot_inductor {{\nextern "C" {{\n{declared}}}\n}}\n{defined}'
+        f"void AOTInductorModel::run_impl() {{\n{called}}}\n"
+    )
+
+
+def gpu_code(**kernels: bytes) -> Code:
+    return Code(gpu_wrapper(*kernels), "", {cubin_symbol(name): data for name, data in kernels.items()})
+
+
+def test_a_cubin_that_two_graphs_have_is_there_once_and_names_that_differ_are_kept_apart():
+    made = joined([gpu_code(triton_0=b"relu", triton_1=b"mul"), gpu_code(triton_0=b"add", triton_2=b"mul")])
+    assert sorted(made.cubins.values()) == [b"add", b"mul", b"relu"]
+    loaded = re.findall(r'call_(\w+)\(\) \{ loadKernel\((\w+), "(\w+)"', made.wrapper)
+    found = {call: (made.cubins[symbol], entry) for call, symbol, entry in loaded}
+    assert found == {
+        "triton_0_1": (b"relu", "triton_0"),
+        "triton_1_1": (b"mul", "triton_1"),
+        "triton_0_2": (b"add", "triton_0"),
+        "triton_2_2": (b"mul", "triton_2"),
+    }
+    assert {f"call_{name}();" for name in found} == set(re.findall(r"call_\w+\(\);", made.wrapper))
+
+
+def test_what_wrappers_for_a_device_begin_with_is_there_once():
+    made = joined([gpu_code(k=b"1"), gpu_code(k=b"2")])
+    assert made.wrapper.count(PREAMBLE.strip()) == 1
+    assert made.wrapper.index(PREAMBLE.strip()) < made.wrapper.index("#define AOTInductorModel")
