@@ -110,6 +110,17 @@ def test_a_side_stream_gives_the_same_result(cuda_store):
     torch.testing.assert_close(found, expected)
 
 
+def test_a_written_buffer_that_would_be_copied_first_is_a_guard_miss(cuda_store):
+    bundle = load(cuda_store, "BP006").train()
+    x = torch.randn(8, 64, device="cuda")
+    bundle(x)
+    name, buffer = next((n, b) for n, b in bundle.named_buffers() if n.endswith("running_mean"))
+    odd = torch.zeros(len(buffer) + 1, device="cuda")[1:]
+    bundle.get_submodule(name.rpartition(".")[0]).running_mean = odd
+    with pytest.raises(GuardMissError, match="running_mean is written, and does not begin"):
+        bundle(x)
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_one_bundle_serves_several_devices_in_one_process(cuda_store):
     first, second = load(cuda_store, "BP023", device="cuda:0"), load(cuda_store, "BP023", device="cuda:1")
