@@ -163,6 +163,17 @@ def test_a_claim_is_held_by_one_and_free_again_when_released(tmp_path):
     assert second.claim("00" * 32) is not None
 
 
+def test_jobs_of_one_run_whose_keys_share_a_lock_do_not_wait_for_each_other(tmp_path):
+    first, second = Claims(tmp_path), Claims(tmp_path)
+    one, other = "00" * 32, "00000000" + "01" * 28
+    held = [first.claim(one), first.claim(other)]
+    assert None not in held
+    held[0].release()
+    assert second.claim(one) is None
+    held[1].release()
+    assert second.claim(other) is not None
+
+
 def test_asking_whether_a_run_lives_makes_nothing_and_keeps_nobody_out(runs, begin):
     ledger = begin()
     ledger.close()
