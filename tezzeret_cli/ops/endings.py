@@ -43,8 +43,10 @@ def answer(ending: Ending) -> WorkerReply | Reason:
             return Reason("crash", text, False)
         case TimedOut(after_s):
             return Reason("timeout", f"not done after {after_s:g} s", False)
-        case OutOfMemory(peak, limit):
-            return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
+        case OutOfMemory(peak, limit, by_kernel):
+            by_whom = "; the kernel ended it" if by_kernel else ""
+            used = f"used {peak >> 20} MiB of {limit >> 20} MiB allowed{by_whom}"
+            return Reason("out_of_memory", used, False)
         case TooManyProcesses(count, limit):
             return Reason("too_many_processes", f"{count} processes at once, where {limit} are allowed", True)
         case Cancelled():

@@ -139,7 +139,7 @@ def _run(
                     staging,
                     environments,
                     msgspec.structs.replace(
-                        attempt_options, gpu_share=governor.gpu_share, niceness=governor.niceness
+                        attempt_options, gpu_share=governor.gpu_share, priority=governor.priority
                     ),
                     ledger.run_id,
                     part,

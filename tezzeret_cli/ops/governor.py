@@ -22,7 +22,7 @@ from tezzeret_cli.model.job import Job, Strategy
 from tezzeret_cli.model.report import JobReport, Status
 from tezzeret_cli.model.run import CompileOptions
 from tezzeret_cli.ops.attempt import Failure
-from tezzeret_cli.worker.task import NICENESS
+from tezzeret_cli.worker.task import Priority
 
 SAMPLE_S = 2.0
 MEMORY_HIGH, MEMORY_CALM, MEMORY_S = 80.0, 70.0, 10.0
@@ -33,9 +33,6 @@ GPU_BUSY, GPU_S = 20.0, 300.0
 LONGER = 1.5
 GPU_SHARE, GPU_SHARE_CONSERVATIVE = 0.25, 0.15
 """The part of a GPU's memory that one build may have."""
-
-NICENESS_CONSERVATIVE = 19
-"""Of what compiles in conservative mode: as good as nothing of a processor that others want."""
 
 
 class Pressure:
@@ -137,9 +134,9 @@ class Governor:
         return GPU_SHARE_CONSERVATIVE if self.conservative else GPU_SHARE
 
     @property
-    def niceness(self) -> int:
+    def priority(self) -> Priority:
         """Of what is started now."""
-        return NICENESS_CONSERVATIVE if self.conservative else NICENESS
+        return Priority.YIELDING if self.conservative else Priority.ORDINARY
 
     def may_start(self, number: int, job: Job, running: Sequence[Job]) -> bool:
         """Whether ``job`` may start beside ``running``: alone always, else where its memory fits.

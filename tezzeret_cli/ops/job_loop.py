@@ -10,11 +10,16 @@ from tezzeret_cli.model.events import JobFinished, JobRetried, JobStage, JobStar
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.ops.attempt import Attempt, Failure
-from tezzeret_cli.worker.task import Runner, TaskEnded, TaskStage
+from tezzeret_cli.worker.task import Lacking, Runner, TaskEnded, TaskStage
 
 POLL_S = 0.25
 
 Start = Callable[[int, Job], Attempt | JobReport | None]
+
+
+def lacking_line(lacking: Lacking) -> str:
+    """For the person: what this machine does not give to hold jobs with."""
+    return f"this machine gives {'; '.join(lacking.parts)}"
 
 
 class Admission(Protocol):
@@ -73,6 +78,8 @@ class JobLoop:
                     if isinstance(event, TaskStage):
                         self._running[event.task].stage = event.stage
                         self._observer.on_event(JobStage(event.task, event.stage))
+                    elif isinstance(event, Lacking):
+                        self._observer.on_event(Notice("warning", lacking_line(event)))
                     else:
                         self._advance(event, reports)
         finally:

@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,7 +122,9 @@ def calls_home(payload: bytes, stage: Stage) -> bytes:
 def tells_its_niceness(payload: bytes, stage: Stage) -> bytes:
     group = Path("/proc/self/autogroup")
     of_session = group.read_text().split()[-1] if group.exists() else ""
-    return f"{os.nice(0)} {of_session}".encode()
+    program = "import os; print(os.sched_getscheduler(0))"
+    of_child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return f"{os.nice(0)} {of_child.stdout.strip()} {of_session}".encode()
 
 
 def leaves_a_daemon(payload: bytes, stage: Stage) -> bytes:

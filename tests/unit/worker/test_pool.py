@@ -21,6 +21,7 @@ from tezzeret_cli.worker.task import (
     Crashed,
     Limits,
     OutOfMemory,
+    Priority,
     Raised,
     Returned,
     Task,
@@ -69,7 +70,9 @@ class Bench:
         self.pool = WorkerPool({BUILDER: Template((HOSTILE,), environment)})
         self._number = 0
 
-    def task(self, entry: str, payload: bytes = b"x", *, fresh: bool = False, niceness=10, **limits) -> Task:
+    def task(
+        self, entry: str, payload: bytes = b"x", *, fresh: bool = False, priority=Priority.ORDINARY, **limits
+    ) -> Task:
         self._number += 1
         wanted = {"timeout_s": 10.0, "memory_bytes": 512 << 20, **limits}
         environment = {"PYTHONPATH": str(ROOT), MARK: self.mark} if fresh else {"EXTRA": "1"}
@@ -80,7 +83,7 @@ class Bench:
             limits=Limits(**wanted),
             workdir=str(self.folder),
             log=str(self.folder / f"{self._number}.log"),
-            niceness=niceness,
+            priority=priority,
             fresh=fresh,
             env=environment,
         )
@@ -178,7 +181,7 @@ def test_what_a_task_leaves_running_is_ended(bench, entry):
 def test_a_tree_over_its_memory_is_stopped(bench, entry):
     end, _ = bench.run(entry, memory_bytes=128 << 20)
     assert isinstance(end.ending, OutOfMemory)
-    assert end.ending.limit_bytes == 128 << 20 < end.ending.peak_bytes
+    assert end.ending.limit_bytes == 128 << 20 <= end.ending.peak_bytes
 
 
 def test_a_tree_of_too_many_processes_is_ended(bench):
@@ -195,11 +198,15 @@ def test_a_task_has_no_network(bench):
     assert end.ending == Returned(b"OSError")
 
 
-@pytest.mark.parametrize("niceness", [10, 19])
-def test_a_task_and_its_session_give_way_to_others(bench, niceness):
-    end, _ = bench.run("tells_its_niceness", niceness=niceness)
-    own, *of_session = map(int, end.ending.result.split())
+@pytest.mark.parametrize(
+    ("priority", "niceness", "policy"),
+    [(Priority.ORDINARY, 10, os.SCHED_OTHER), (Priority.YIELDING, 19, os.SCHED_IDLE)],
+)
+def test_a_task_its_session_and_what_it_starts_give_way_to_others(bench, priority, niceness, policy):
+    end, _ = bench.run("tells_its_niceness", priority=priority)
+    own, of_child, *of_session = map(int, end.ending.result.split())
     assert own == max(os.nice(0), niceness)
+    assert of_child == policy
     assert of_session in ([], [niceness])
 
 
