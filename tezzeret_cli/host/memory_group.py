@@ -1,8 +1,8 @@
 """Groups of the kernel's that hold the memory of one job each, where this process may make them.
 
-Version 2 wants a group with processes or with groups below it, not both. So a forge that is alone in its group,
-as in a scope of its own, first moves into a group below it. A group is locked as long as somebody uses it:
-what a forge that was killed left behind is known by having no lock, and goes with the next run.
+Version 2 wants a group with processes or with groups below it, not both. So a forge that is alone in its
+group, as in a scope of its own, first moves into a group below it. A group is locked as long as somebody uses
+it: what a forge that was killed left behind is known by having no lock, and goes with the next run.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class NoGroups(Exception):
 
 
 def find_place(proc: Path = PROC, cgroups: Path = CGROUPS) -> GroupPlace:
-    """Where this process may make groups, cleared of what dead runs left. May move the process one group down,
-    where it stays. Raises ``NoGroups``."""
+    """Where this process may make groups, cleared of what dead runs left. May move the process one group
+    down, where it stays. Raises ``NoGroups``."""
     version_1 = v1_folders("memory", proc, cgroups)
     version_2 = v2_folders(proc, cgroups)
     if version_1:
@@ -89,8 +89,8 @@ def sweep(place: GroupPlace) -> None:
 
 
 class MemoryGroup:
-    """One job's group. It and what it starts may hold ``limit_bytes`` together, swap and the memory of files on
-    tmpfs included. Raises ``OSError`` where it cannot be made."""
+    """One job's group. It and what it starts may hold ``limit_bytes`` together, swap and the memory of files
+    on tmpfs included. Raises ``OSError`` where it cannot be made."""
 
     def __init__(self, place: GroupPlace, limit_bytes: int) -> None:
         self._files = _V2 if place.version == 2 else _V1
@@ -139,7 +139,7 @@ def _own(folders: list[Path]) -> Path:
 
 
 def _opened(own: Path) -> Path:
-    """The group around this process of version 2 that has groups with a limit below it; made so if need be."""
+    """The group around this process of version 2 that may have groups with a limit below it."""
     if own.name.startswith(_FORGE):
         return own.parent
     if "memory" not in (read_text(own / "cgroup.controllers") or "").split():

@@ -1,10 +1,10 @@
 """The guardian of one task: it starts the child, watches it, ends its whole tree, and reports.
 
-Where the machine allows it, the child and all that it starts are in a namespace of processes, which the kernel
-ends as a whole with its first process, and in a group whose memory the kernel holds. The guardian looks from
-outside. It is the subreaper of everything the child starts, so without a namespace a daemon that left its
-session is still found. The child talks over a socket of its own, so nothing it writes can be taken for the
-guardian's verdict.
+Where the machine allows it, the child and all that it starts are in a namespace of processes, which the
+kernel ends as a whole with its first process, and in a group whose memory the kernel holds. The guardian
+looks from outside. It is the subreaper of everything the child starts, so without a namespace a daemon that
+left its session is still found. The child talks over a socket of its own, so nothing it writes can be taken
+for the guardian's verdict.
 """
 
 from __future__ import annotations
@@ -126,15 +126,15 @@ def _enter_child(task: Task, output: int) -> None:
 
 
 class _Child:
-    """The process that the guardian forked: the task's own, or the first of its namespace, which tells how the
-    task's own ended."""
+    """The process that the guardian forked: the task's own, or the first of its namespace, which tells how
+    the task's own ended."""
 
     def __init__(self, pid: int, verdict: Verdict | None) -> None:
         self._pid = pid
         self._verdict = verdict
 
     def end_descriptor(self) -> int | None:
-        """Can be read once it has ended; ``None`` on kernels without such, where looking now and then does."""
+        """Can be read once it has ended; ``None`` on kernels without that: there it is looked at."""
         try:
             return os.pidfd_open(self._pid)
         except OSError:

@@ -1,7 +1,8 @@
 """Namespaces of the kernel's that a task is put into, as far as this user may make them.
 
-Root makes them as it is. Others need a user namespace around them, in which they have their own user and group
-alone, so that what belongs to them still does; where the kernel allows those to root only, there are none.
+Root makes them as it is. Others need a user namespace around them, in which they have their own user and
+group alone, so that what belongs to them still does; where the kernel allows those to root only, there are
+none.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def enter(spaces: Spaces) -> None:
 
 
 def show_own_processes() -> bool:
-    """For the first process of a namespace: mount a ``/proc`` that counts as it does, seen here alone; whether
-    that may be. Where not, ``/proc`` has the outer numbers, and ``/proc/self`` still is who looks."""
+    """For the first process of a namespace: mount a ``/proc`` that counts as it does, seen here alone;
+    whether that may be. Where not, ``/proc`` has the outer numbers, and ``/proc/self`` still is who looks."""
     try:
         _check(_libc.unshare(ctypes.c_int(_NEWNS)))
         _mount(None, "/", None, _MS_REC | _MS_PRIVATE)

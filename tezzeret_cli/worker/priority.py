@@ -18,8 +18,8 @@ _AUTOGROUP_TRIES = 5
 def give_way(priority: Priority) -> None:
     """Let this process, and what it starts, make room for others.
 
-    What yields has the class of the idle, which goes when anything else wants the processor, not at the end of
-    its turn; where the kernel refuses that, the niceness alone counts.
+    What yields has the class of the idle, which goes when anything else wants the processor, not at the
+    end of its turn; where the kernel refuses that, the niceness alone counts.
 
     Where the kernel shares processors out among sessions first (autogroup), a process's own niceness counts
     only against its session's other processes, so the session gets it, too. To be called again after
