@@ -207,10 +207,9 @@ def test_no_group_is_left_and_that_of_a_killed_forge_goes_with_the_next(outside,
         assert group.exists(), "the group of a task that runs was removed"
         os.kill(guardian.pid, signal.SIGKILL)
         forge.kill()
-    _until(lambda: marked(mark) == [])
     assert group.exists()
-    find_place()
-    assert not group.exists()
+    _until(lambda: find_place() is not None and not group.exists())
+    assert marked(mark) == []
 
 
 def test_what_is_available_can_be_had():
