@@ -1,8 +1,9 @@
 """Groups of the kernel's that hold the memory of one job each, where this process may make them.
 
 Version 2 wants a group with processes or with groups below it, not both. So a forge that is alone in its
-group, as in a scope of its own, first moves into a group below it. A group is locked as long as somebody uses
-it: what a forge that was killed left behind is known by having no lock, and goes with the next run.
+group, as in a scope of its own, moves into a group below it for as long as it needs groups. A group is locked
+as long as somebody uses it: what a forge that was killed left behind is known by having no lock, and goes
+with the next run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import os
 import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -61,7 +63,7 @@ class NoGroups(Exception):
 
 def find_place(proc: Path = PROC, cgroups: Path = CGROUPS) -> GroupPlace:
     """Where this process may make groups, cleared of what dead runs left. May move the process one group
-    down, where it stays. Raises ``NoGroups``."""
+    down, until ``move_back``. Raises ``NoGroups``."""
     version_1 = v1_folders("memory", proc, cgroups)
     version_2 = v2_folders(proc, cgroups)
     if version_1:
@@ -154,18 +156,42 @@ def _opened(own: Path) -> Path:
             raise NoGroups(f"{switch}: {error.strerror}") from error
     if (read_text(own / "cgroup.procs") or "").split() != [str(os.getpid())]:
         raise NoGroups(f"{own} has other processes than the forge")
+    global _moved
     try:
         below, lock = _make(own, _FORGE)
-        _kept.append(lock)
+        _moved = _Moved(own, below, lock)
         _write(below / "cgroup.procs", "0")
         _write(switch, "+memory")
     except OSError as error:
+        move_back()
         raise NoGroups(f"{error.filename or own}: {error.strerror}") from error
     return own
 
 
-_kept: list[Lock] = []
-"""On the group that this process moved into: until it ends."""
+class _Moved(NamedTuple):
+    """From where to where this process moved; the lock is on the latter."""
+
+    own: Path
+    below: Path
+    lock: Lock
+
+
+_moved: _Moved | None = None
+
+
+def move_back() -> None:
+    """Where ``find_place`` moved this process one group down, leave everything as it was."""
+    global _moved
+    if _moved is None:
+        return
+    own, below, lock = _moved
+    _moved = None
+    # Another forge may have come to stand beside this one: then its jobs are held on, and the group stays.
+    with contextlib.suppress(OSError):
+        _write(own / "cgroup.subtree_control", "-memory")
+        _write(own / "cgroup.procs", "0")
+        _remove(below)
+    lock.release()
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, Lock]:

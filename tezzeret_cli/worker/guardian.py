@@ -228,7 +228,7 @@ class _Watch:
                     self._weigh(tree, now)
                     if self._turns is not None:
                         self._turns.look(tree, now)
-                    if self.peak > self._task.limits.memory_bytes:
+                    if self._group is None and self.peak > self._task.limits.memory_bytes:
                         return OutOfMemory(self.peak, self._task.limits.memory_bytes)
                     if (ended := self._ended_by_kernel()) is not None:
                         return ended

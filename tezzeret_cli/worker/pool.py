@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 
 from tezzeret_cli.errors import WorkerError
-from tezzeret_cli.host.memory_group import GroupPlace, NoGroups, find_place
+from tezzeret_cli.host.memory_group import GroupPlace, NoGroups, find_place, move_back
 from tezzeret_cli.worker.protocol import (
     HEADER,
     AnswerFrame,
@@ -242,6 +242,7 @@ class WorkerPool:
             warm.end()
         for running in list(self._running.values()):
             self._forget(running)
+        move_back()
 
     def _read(self, running: _Running) -> list[TaskEvent]:
         events: list[TaskEvent] = []

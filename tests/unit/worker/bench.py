@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.support.users import PATHS
 from tezzeret_cli.worker.pool import WorkerPool
 from tezzeret_cli.worker.task import (
     BUILDER,
@@ -32,8 +33,6 @@ from tezzeret_cli.worker.task import (
 ROOT = Path(__file__).resolve().parents[3]
 HOSTILE = "tests.unit.worker.hostile"
 MARK = "TEZZERET_TEST_MARK"
-PATHS = os.pathsep.join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])
-"""Where an interpreter finds this tree and what it needs, also one that has another home."""
 
 
 def marked(mark: str) -> list[int]:

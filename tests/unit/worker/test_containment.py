@@ -5,7 +5,6 @@ Each test starts a pool in a process of its own, as the user that it is about.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -20,32 +19,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.unit.worker.bench import PATHS, ROOT, marked
+from tests.support.users import NOBODY, PATHS, python_for_all
+from tests.unit.worker.bench import ROOT, marked
 from tezzeret_cli.host.memory_group import PREFIX, NoGroups, find_place
 from tezzeret_cli.worker.namespaces import Spaces, available
 
-NOBODY = 65534
 USERS = ("root", "ordinary")
-
-
-def _python_for_all() -> str:
-    """An interpreter of this version that anybody may run: this one may stand in its owner's home."""
-    system = shutil.which(
-        f"python{sys.version_info[0]}.{sys.version_info[1]}", path="/usr/local/bin:/usr/bin"
-    )
-    for candidate in (sys.executable, system):
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            subprocess.run(
-                [candidate or "", "-c", "import tests.unit.worker.bench"],
-                env={"PYTHONPATH": PATHS},
-                user=NOBODY,
-                group=NOBODY,
-                extra_groups=[],
-                check=True,
-                capture_output=True,
-            )
-            return str(candidate)
-    pytest.skip("no interpreter that an ordinary user may run")
 
 
 class Outside:
@@ -57,7 +36,7 @@ class Outside:
         self._prefix: list[str] = []
         self._python = sys.executable
         if user == "ordinary":
-            self._python = _python_for_all()
+            self._python = python_for_all()
             self._options = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
             os.chown(folder, NOBODY, NOBODY)
         if user == "root without rights":
