@@ -47,7 +47,9 @@ from tezzeret_cli.worker.task import (
     TooManyProcesses,
 )
 
-POLL_S = 0.05
+LOOK_S, LOOK_YIELDING_S = 0.05, 0.25
+"""Seconds between two looks at a tree; the latter where it yields and the kernel holds its memory, so that
+looking, too, takes nothing from others."""
 WEIGH_S = 1.0
 _GROWTH = 1.05
 LOG_LIMIT = 8 << 20
@@ -184,7 +186,9 @@ class _Watch:
         self._output = output
         self._child = child
         self._group = group
-        self._turns = Turns(started) if task.priority is Priority.YIELDING else None
+        yields = task.priority is Priority.YIELDING
+        self._turns = Turns(started) if yields else None
+        self._look_s = LOOK_YIELDING_S if yields and group is not None else LOOK_S
         self._deadline = started + task.limits.timeout_s
         self._stage_deadline: tuple[float, float] | None = None
         self._buffer = Buffer(task.limits.result_bytes + (1 << 16))
@@ -206,7 +210,7 @@ class _Watch:
                 selector.register(end, selectors.EVENT_READ, lambda: False)
             next_look = 0.0
             while True:
-                for key, _ in selector.select(POLL_S):
+                for key, _ in selector.select(self._look_s):
                     if key.data is None:
                         return Cancelled()
                     if not key.data():
@@ -221,7 +225,7 @@ class _Watch:
                     return late
                 now = time.monotonic()
                 if now >= next_look:
-                    next_look = now + POLL_S
+                    next_look = now + self._look_s
                     tree = process.living_tree(os.getpid())
                     if len(tree) > PROCESS_LIMIT and (count := self._living()) > PROCESS_LIMIT:
                         return TooManyProcesses(count, PROCESS_LIMIT)

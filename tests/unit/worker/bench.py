@@ -68,6 +68,12 @@ class Bench:
         self.pool = WorkerPool({BUILDER: Template((HOSTILE,), environment)})
         self._number = 0
 
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.close()
+
     def task(
         self, entry: str, payload: bytes = b"x", *, fresh: bool = False, priority=Priority.ORDINARY, **limits
     ) -> Task:

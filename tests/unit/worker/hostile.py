@@ -252,3 +252,10 @@ def slow(payload: bytes, stage: Stage) -> bytes:
 def slow_for_a_minute(payload: bytes, stage: Stage) -> bytes:
     time.sleep(60)
     return b"slow"
+
+
+def spins_on(payload: bytes, stage: Stage) -> bytes:
+    """For ever, on one processor."""
+    os.sched_setaffinity(0, {int(payload)})
+    while True:
+        pass
