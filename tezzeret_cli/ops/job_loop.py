@@ -10,16 +10,12 @@ from tezzeret_cli.model.events import JobFinished, JobRetried, JobStage, JobStar
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.ops.attempt import Attempt, Failure
+from tezzeret_cli.ops.endings import lacking_line
 from tezzeret_cli.worker.task import Lacking, Runner, TaskEnded, TaskStage
 
 POLL_S = 0.25
 
 Start = Callable[[int, Job], Attempt | JobReport | None]
-
-
-def lacking_line(lacking: Lacking) -> str:
-    """For the person: what this machine does not give to hold jobs with."""
-    return f"this machine gives {'; '.join(lacking.parts)}"
 
 
 class Admission(Protocol):
