@@ -1,4 +1,4 @@
-"""How a worker ended → its answer, or the reason why there is none; and what it was not held by."""
+"""How a worker ended → its answer, or why there is none; and what it was not held by."""
 
 from __future__ import annotations
 
