@@ -21,6 +21,8 @@ from tezzeret_cli.model.run import HostFacts
 COMPILER_WAIT_S = 60.0
 PIPELINE = 5
 """Counts changes of the pipeline that change what it makes; part of every key."""
+NO_COMPILER = "none"
+"""In a key, where there is no compiler."""
 
 
 def host_facts(
@@ -51,13 +53,13 @@ def host_facts(
 
 
 def _compiler(named: str | None) -> str:
-    """The compiler's kind, version and target; ``none`` where nobody named one and there is no g++. Raises
-    ``InputError`` when the one that was named does not say these."""
+    """The compiler's kind, version and target; ``NO_COMPILER`` where nobody named one and there is no g++.
+    Raises ``InputError`` when the one that was named does not say these."""
     command = named or "g++"
     if shutil.which(command) is None:
         if named:
             raise InputError(f"CXX={named}: no such program", advice="name a C++ compiler by its path")
-        return "none"
+        return NO_COMPILER
     said = _ask(command, "-dumpfullversion", "-dumpmachine")
     if isinstance(said, str):  # clang knows no such option
         version, target = _ask(command, "-dumpversion"), _ask(command, "-dumpmachine")

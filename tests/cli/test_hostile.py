@@ -17,6 +17,7 @@ OUTCOMES = {
     "healthy": ("compiled", None),
     "healthy_too": ("compiled", None),
     "forks_200": ("failed", "too_many_processes"),
+    "leaves_daemons": ("compiled", None),
     "exits": ("failed", "crash"),
     "segfaults": ("failed", "crash"),
     "ignores_sigterm": ("failed", "timeout"),

@@ -145,4 +145,5 @@ def test_without_a_compiler_bundles_are_fallbacks(tezzeret, store, tmp_path):
         (tmp_path / tool).symlink_to(f"/bin/{tool}" if tool == "sh" else "/usr/bin/env")
     done = compiled(tezzeret, store, "--select", "BP002", env={"PATH": str(tmp_path)})
     assert done.returncode == 3, done.stderr
+    assert done.stderr.count("warning: there is no C++ compiler") == 1
     assert job(done)["status"] == "fallback"

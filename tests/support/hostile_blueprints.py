@@ -34,6 +34,18 @@ def forks_200(params: Params) -> Made:
     return healthy(params)
 
 
+def leaves_daemons(params: Params) -> Made:
+    """In sessions of their own, with nobody above them."""
+    for _ in range(5):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                time.sleep(1000)
+            os._exit(0)
+        os.wait()
+    return healthy(params)
+
+
 def exits(params: Params) -> Made:
     os._exit(0)
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+
+from tezzeret_cli.host.cgroup import (
+    CGROUPS,
+    PROC,
+    read_field,
+    read_number,
+    read_text,
+    v1_folders,
+    v2_folders,
+)
 
 _UNLIMITED = 1 << 60
 
@@ -27,7 +36,7 @@ class Memory(msgspec.Struct, frozen=True):
         return 100.0 * (1 - self.available / self.total)
 
 
-def read_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Memory:
+def read_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory:
     """Ask the kernel now."""
     import psutil
 
@@ -39,13 +48,18 @@ def read_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup
     return Memory(total, max(0, available), limited_by, _pressure(proc))
 
 
-def usable_cores(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+def usable_cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     """Processors that this process may keep busy: its affinity, or less where a cgroup has a quota."""
     cores = len(os.sched_getaffinity(0))
-    for folder in _v2_folders(proc, cgroups):
-        quota, _, period = (_text(folder / "cpu.max") or "max 1").partition(" ")
+    for folder in v2_folders(proc, cgroups):
+        quota, _, period = (read_text(folder / "cpu.max") or "max 1").partition(" ")
         if quota != "max":
             cores = min(cores, math.ceil(int(quota) / int(period)))
+    for folder in v1_folders("cpu", proc, cgroups):
+        used = read_number(folder / "cpu.cfs_quota_us")  # -1 where there is no quota
+        of = read_number(folder / "cpu.cfs_period_us")
+        if used and of:
+            cores = min(cores, math.ceil(used / of))
     return max(1, cores)
 
 
@@ -56,60 +70,22 @@ def threads_each(workers: int) -> int:
 
 def _cgroup_limits(proc: Path, cgroups: Path) -> list[tuple[str, int, int]]:
     """(version, limit, free) of every group around this process that has a limit."""
+    v2, v1 = v2_folders(proc, cgroups), v1_folders("memory", proc, cgroups)
     kinds = (
-        ("cgroup v2", _v2_folders, "memory.max", "memory.current", "inactive_file"),
-        ("cgroup v1", _v1_folders, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ("cgroup v2", v2, "memory.max", "memory.current", "inactive_file"),
+        ("cgroup v1", v1, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     )
     found = []
     for version, folders, most, now, cache in kinds:
-        for folder in folders(proc, cgroups):
-            limit, used = _number(folder / most), _number(folder / now)
+        for folder in folders:
+            limit, used = read_number(folder / most), read_number(folder / now)
             if limit is not None and used is not None and limit < _UNLIMITED:
-                found.append((version, limit, limit - used + _field(folder / "memory.stat", cache)))
+                found.append((version, limit, limit - used + read_field(folder / "memory.stat", cache)))
     return found
 
 
-def _v2_folders(proc: Path, cgroups: Path) -> list[Path]:
-    return _folders(proc, cgroups, lambda controllers: controllers == "")
-
-
-def _v1_folders(proc: Path, cgroups: Path) -> list[Path]:
-    return _folders(proc, cgroups / "memory", lambda controllers: "memory" in controllers.split(","))
-
-
-def _folders(proc: Path, root: Path, wanted: Callable[[str], bool]) -> list[Path]:
-    """This process's group and those above it, as far as they can be seen."""
-    for line in (_text(proc / "self" / "cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if wanted(controllers):
-            group = root / path.lstrip("/")
-            return [folder for folder in (group, *group.parents) if folder.is_relative_to(root)]
-    return []
-
-
 def _pressure(proc: Path) -> float | None:
-    for line in (_text(proc / "pressure" / "memory") or "").splitlines():
+    for line in (read_text(proc / "pressure" / "memory") or "").splitlines():
         if line.startswith("some "):
             return float(line.split("avg10=")[1].split()[0])
     return None
-
-
-def _field(path: Path, name: str) -> int:
-    for line in (_text(path) or "").splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text is not None and text.isdigit() else None
-
-
-def _text(path: Path) -> str | None:
-    """A file of the kernel's; ``None`` where this kernel or this group does not have it."""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:  # not there, or not allowed, or not accounted (EOPNOTSUPP of /proc/pressure)
-        return None

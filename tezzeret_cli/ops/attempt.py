@@ -40,7 +40,7 @@ from tezzeret_cli.store.seal import seal_files
 from tezzeret_cli.store.staging import Staging
 from tezzeret_cli.strategies.ladder import next_rung
 from tezzeret_cli.trust.signer import Signer
-from tezzeret_cli.worker.task import CONSUMER, NICENESS, Cancelled, Crashed, Ending, Limits, Task
+from tezzeret_cli.worker.task import CONSUMER, Cancelled, Crashed, Ending, Limits, Priority, Task
 
 BUILD = "tezzeret_cli.worker.build:build"
 PROVE = "tezzeret_cli.worker.prove:prove"
@@ -56,7 +56,7 @@ class AttemptOptions(msgspec.Struct, frozen=True):
     """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it,
     ``isa`` the level that libraries are built for, ``signer`` signs what is published, ``ladder`` are the
     strategies, dearest first, ``gpu_share`` the part of a GPU's memory that a build may have,
-    ``niceness`` what its processes have."""
+    ``priority`` what its processes have."""
 
     proof_timeout_s: float
     eager_timeout_s: float
@@ -66,7 +66,7 @@ class AttemptOptions(msgspec.Struct, frozen=True):
     signer: Signer
     ladder: tuple[Strategy, ...] = ()
     gpu_share: float = 1.0
-    niceness: int = NICENESS
+    priority: Priority = Priority.ORDINARY
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -168,7 +168,7 @@ class Attempt:
             ),
             workdir=str(self._scratch),
             log=str(self._log),
-            niceness=self._options.niceness,
+            priority=self._options.priority,
             env=self._environments.build(self._scratch),
         )
 
@@ -181,7 +181,7 @@ class Attempt:
             limits=Limits(self._options.proof_timeout_s, self._strategy.memory_bytes),
             workdir=str(self._scratch),
             log=str(self._log),
-            niceness=self._options.niceness,
+            priority=self._options.priority,
             template=CONSUMER,
             env=self._environments.proof(self._scratch),
         )

@@ -1,4 +1,4 @@
-"""How a worker ended → what it answered, or the reason why there is no answer."""
+"""How a worker ended → its answer, or why there is none; and what it was not held by."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tezzeret_cli.worker.task import (
     Cancelled,
     Crashed,
     Ending,
+    Lacking,
     OutOfMemory,
     Raised,
     Returned,
@@ -43,8 +44,10 @@ def answer(ending: Ending) -> WorkerReply | Reason:
             return Reason("crash", text, False)
         case TimedOut(after_s):
             return Reason("timeout", f"not done after {after_s:g} s", False)
-        case OutOfMemory(peak, limit):
-            return Reason("out_of_memory", f"used {peak >> 20} MiB of {limit >> 20} MiB allowed", False)
+        case OutOfMemory(peak, limit, by_kernel):
+            by_whom = "; the kernel ended it" if by_kernel else ""
+            used = f"used {peak >> 20} MiB of {limit >> 20} MiB allowed{by_whom}"
+            return Reason("out_of_memory", used, False)
         case TooManyProcesses(count, limit):
             return Reason("too_many_processes", f"{count} processes at once, where {limit} are allowed", True)
         case Cancelled():
@@ -64,6 +67,11 @@ def last_words(log: Path) -> str:
         if header.startswith("Current thread") and (found := _FRAME.fullmatch(frame.strip())):
             return _line(f"at {Path(found[1]).name}, line {found[2]}, in {found[3]}")
     return next((_line(line) for line in reversed(lines) if line.strip()), "")
+
+
+def lacking_line(lacking: Lacking) -> str:
+    """For the person: what this machine does not give to hold tasks with."""
+    return f"this machine gives {'; '.join(lacking.parts)}"
 
 
 def _line(text: str) -> str:

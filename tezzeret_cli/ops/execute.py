@@ -10,7 +10,7 @@ import msgspec
 
 from tezzeret_cli.health.record import HealthRecords
 from tezzeret_cli.host.memory import read_memory, threads_each, usable_cores
-from tezzeret_cli.keys import with_key
+from tezzeret_cli.keys import NO_COMPILER, with_key
 from tezzeret_cli.model.events import JobFinished, Notice, Observer, RunFinished, RunStarted
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport, Report, Status
@@ -103,6 +103,9 @@ def _run(
     if not pending:
         staging.close()
         return Ran({}, False)
+    if plan.facts.compiler == NO_COMPILER:
+        lost = "there is no C++ compiler: what would have to be compiled ships as an eager fallback"
+        forge.observer.on_event(Notice("warning", lost))
     cache = Path(options.cache)
     environments = Environments(forge.environment, cache, ledger.run_id, plan.facts, threads_each(workers))
     attempt_options = AttemptOptions(
@@ -139,7 +142,7 @@ def _run(
                     staging,
                     environments,
                     msgspec.structs.replace(
-                        attempt_options, gpu_share=governor.gpu_share, niceness=governor.niceness
+                        attempt_options, gpu_share=governor.gpu_share, priority=governor.priority
                     ),
                     ledger.run_id,
                     part,

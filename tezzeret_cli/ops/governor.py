@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 
@@ -22,20 +22,19 @@ from tezzeret_cli.model.job import Job, Strategy
 from tezzeret_cli.model.report import JobReport, Status
 from tezzeret_cli.model.run import CompileOptions
 from tezzeret_cli.ops.attempt import Failure
-from tezzeret_cli.worker.task import NICENESS
+from tezzeret_cli.worker.task import Priority
 
 SAMPLE_S = 2.0
 MEMORY_HIGH, MEMORY_CALM, MEMORY_S = 80.0, 70.0, 10.0
 """Percent used from which memory is under pressure, below which it is not any more, and for how long it
 must have been so."""
+MEMORY_STALLED = 10.0
+"""Percent of the time in which some process waited for memory, from which it is under pressure as well."""
 GPU_BUSY, GPU_S = 20.0, 300.0
 """The same for a GPU that others use: percent, seconds."""
 LONGER = 1.5
 GPU_SHARE, GPU_SHARE_CONSERVATIVE = 0.25, 0.15
 """The part of a GPU's memory that one build may have."""
-
-NICENESS_CONSERVATIVE = 19
-"""Of what compiles in conservative mode: as good as nothing of a processor that others want."""
 
 
 class Pressure:
@@ -49,11 +48,15 @@ class Pressure:
     def reasons(self, memory: Memory, gpus: Sequence[Gpu], now: float) -> tuple[str, ...]:
         """Why to go easy, as of ``now``, seconds of a clock that does not jump."""
         limit = MEMORY_CALM if self._memory_holds else MEMORY_HIGH
-        self._memory_since = _since(self._memory_since, memory.used_percent > limit, now)
+        stalled = memory.pressure is not None and memory.pressure > MEMORY_STALLED
+        self._memory_since = _since(self._memory_since, memory.used_percent > limit or stalled, now)
         busy = [gpu for gpu in gpus if gpu.others and gpu.busy_percent > GPU_BUSY]
         self._gpu_since = _since(self._gpu_since, bool(busy), now)
         self._memory_holds = _held(self._memory_since, now, MEMORY_S)
-        found = [f"memory use stays above {MEMORY_HIGH:g} %"] if self._memory_holds else []
+        found = []
+        if self._memory_holds:
+            waits = f"processes wait for memory {MEMORY_STALLED:g} % of the time"
+            found.append(waits if stalled else f"memory use stays above {MEMORY_HIGH:g} %")
         if _held(self._gpu_since, now, GPU_S):
             found.append(f"others keep a GPU busier than {GPU_BUSY:g} %")
         return tuple(found)
@@ -75,6 +78,7 @@ class Governor:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         memory: Callable[[], Memory] = read_memory,
+        gpus: Callable[[Container[int]], Sequence[Gpu] | None] = read_gpus,
     ) -> None:
         self._records = records
         self._options = options
@@ -82,12 +86,17 @@ class Governor:
         self._clock = clock
         self._ticks = ticks
         self._read_memory = memory
+        self._read_gpus = gpus
+        self._blind = False
         self._pressure = Pressure()
         self._under_pressure: tuple[str, ...] = ()
         self._next_sample = 0.0
         self._told: set[int] = set()
         self._gpus_wanted = False
         self._memory = memory()
+        if self._memory.pressure is None:
+            lost = "this machine does not tell how long processes wait for memory (PSI): its use alone counts"
+            self._observer.on_event(Notice("warning", lost))
         self._health = self._read()
         self.conservative = self._health.conservative
         self.seen: list[str] = []
@@ -109,12 +118,20 @@ class Governor:
             return
         self._next_sample = now + SAMPLE_S
         self._memory = self._read_memory()
-        gpus = (read_gpus(_own_processes()) or ()) if self._gpus_wanted else ()
+        gpus = self._gpus() if self._gpus_wanted else ()
         self._under_pressure = self._pressure.reasons(self._memory, gpus, now)
         self._tell_breakers(self._health, here=False)
         self._settle()
         phases_now = {name: phase.value for name, phase in self.breakers.items()}
         self._observer.on_event(Heartbeat(phases_now, self.conservative))
+
+    def _gpus(self) -> Sequence[Gpu]:
+        gpus = self._read_gpus(_own_processes())
+        if gpus is None and not self._blind:
+            self._blind = True
+            lost = "this machine has no NVML: that others use its GPUs is not seen"
+            self._observer.on_event(Notice("warning", lost))
+        return gpus or ()
 
     def adjusted(self, job: Job) -> Job:
         """``job`` with the strategy it may have now; its key is to be found anew when that is another."""
@@ -137,9 +154,9 @@ class Governor:
         return GPU_SHARE_CONSERVATIVE if self.conservative else GPU_SHARE
 
     @property
-    def niceness(self) -> int:
+    def priority(self) -> Priority:
         """Of what is started now."""
-        return NICENESS_CONSERVATIVE if self.conservative else NICENESS
+        return Priority.YIELDING if self.conservative else Priority.ORDINARY
 
     def may_start(self, number: int, job: Job, running: Sequence[Job]) -> bool:
         """Whether ``job`` may start beside ``running``: alone always, else where its memory fits.

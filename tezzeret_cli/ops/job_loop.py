@@ -10,7 +10,8 @@ from tezzeret_cli.model.events import JobFinished, JobRetried, JobStage, JobStar
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.report import JobReport
 from tezzeret_cli.ops.attempt import Attempt, Failure
-from tezzeret_cli.worker.task import Runner, TaskEnded, TaskStage
+from tezzeret_cli.ops.endings import lacking_line
+from tezzeret_cli.worker.task import Lacking, Runner, TaskEnded, TaskStage
 
 POLL_S = 0.25
 
@@ -73,6 +74,8 @@ class JobLoop:
                     if isinstance(event, TaskStage):
                         self._running[event.task].stage = event.stage
                         self._observer.on_event(JobStage(event.task, event.stage))
+                    elif isinstance(event, Lacking):
+                        self._observer.on_event(Notice("warning", lacking_line(event)))
                     else:
                         self._advance(event, reports)
         finally:

@@ -20,12 +20,12 @@ from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport, PrewarmRequest, PrewarmResult, Sample
 from tezzeret_cli.model.trust import Trust
 from tezzeret_cli.model.verification import BundleCheck
-from tezzeret_cli.ops.endings import answer
+from tezzeret_cli.ops.endings import answer, lacking_line
 from tezzeret_cli.ops.environment import consumer_environment
 from tezzeret_cli.ops.prewarm_record import Recorder, RunsOf, Timed
 from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.store.samples import read
-from tezzeret_cli.worker.task import Cancelled, Ending, Limits, Returned, Runner, Task, TaskEnded
+from tezzeret_cli.worker.task import Cancelled, Ending, Lacking, Limits, Returned, Runner, Task, TaskEnded
 
 REPORT_SCHEMA = 1
 ENTRY = "tezzeret_cli.worker.prewarm:prewarm"
@@ -134,6 +134,8 @@ def prewarm(
                 running[number] = recorder.timing(place.root, place.path)
                 runner.start(_task(number, place, wish, scratch, environment))
             for event in runner.wait(_POLL_S):
+                if isinstance(event, Lacking):
+                    observer.on_event(Notice("warning", lacking_line(event)))
                 if isinstance(event, TaskEnded):
                     timed = running.pop(event.task)
                     if isinstance(event.ending, Cancelled):

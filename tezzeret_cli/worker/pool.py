@@ -16,6 +16,7 @@ from types import TracebackType
 import msgspec
 
 from tezzeret_cli.errors import WorkerError
+from tezzeret_cli.host.memory_group import GroupPlace, NoGroups, find_place, move_back
 from tezzeret_cli.worker.protocol import (
     HEADER,
     AnswerFrame,
@@ -24,11 +25,21 @@ from tezzeret_cli.worker.protocol import (
     StageFrame,
     StartRequest,
     TaskFrame,
+    WarmFrame,
 )
-from tezzeret_cli.worker.task import Cancelled, Crashed, Task, TaskEnded, TaskEvent, TaskStage, Template
-from tezzeret_cli.worker.zygote import READY
+from tezzeret_cli.worker.task import (
+    Cancelled,
+    Crashed,
+    Lacking,
+    Task,
+    TaskEnded,
+    TaskEvent,
+    TaskStage,
+    Template,
+)
 
 STARTUP_S = 120.0
+_FIRST_FRAME = 1 << 16
 _CLOSE_S = 10.0
 
 
@@ -48,6 +59,8 @@ class _Warm:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._ready = False
+        self.lacking: tuple[str, ...] = ()
+        """What its tasks are not held by; known once it is ready."""
 
     def request(self, message: bytes) -> socket.socket:
         """Hand over a request; the channel on which the task is followed. Raises ``WorkerError``.
@@ -114,23 +127,26 @@ class _Warm:
 
     def _wait_until_ready(self, control: socket.socket) -> None:
         control.settimeout(STARTUP_S)
-        said = b""
+        said = Buffer(_FIRST_FRAME)
+        frames: list[bytes] = []
         try:
-            while not said.endswith(READY):
+            while not frames:
                 piece = control.recv(1 << 16)
                 if not piece:
-                    raise WorkerError(f"the warm worker process did not start: {self._cause(said)}")
-                said += piece
+                    raise WorkerError(f"the warm worker process did not start: {self._cause()}")
+                frames = said.feed(piece)
         except TimeoutError:
             raise WorkerError(f"the warm worker process was not ready after {STARTUP_S:.0f} s") from None
         control.settimeout(None)
+        frame = msgspec.msgpack.decode(frames[0], type=WarmFrame)
+        if frame.problem is not None:
+            raise WorkerError(f"the warm worker process did not start: {_last_line(frame.problem)}")
+        self.lacking = frame.lacking
 
-    def _cause(self, said: bytes) -> str:
+    def _cause(self) -> str:
         assert self._process is not None
-        if not said and self._process.stderr is not None:
-            said = self._process.stderr.read()
-        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "it gave no reason"
+        assert self._process.stderr is not None
+        return _last_line(self._process.stderr.read().decode(errors="replace"))
 
     def end(self) -> None:
         """Kill it."""
@@ -146,6 +162,11 @@ class _Warm:
             self._process = None
 
 
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason"
+
+
 class WorkerPool:
     """A ``Runner`` over warm processes that fork one guarded child per task.
 
@@ -157,6 +178,9 @@ class WorkerPool:
         self._selector = selectors.DefaultSelector()
         self._running: dict[int, _Running] = {}
         self._cancelled = False
+        self._groups: GroupPlace | None = None
+        self._lacking: tuple[str, ...] | None = None
+        """Which was told; ``None`` before the first task."""
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -168,18 +192,35 @@ class WorkerPool:
 
     def start(self, task: Task) -> None:
         """Start ``task``. Raises ``WorkerError`` when no warm process can be had."""
-        body = msgspec.msgpack.encode(StartRequest(task))
+        first = self._lacking is None
+        lacking = self._find_groups() if first else ()
         for warm in self._warm.values():
             warm.spawn()
-        channel = self._warm[task.template].request(HEADER.pack(len(body)) + body)
+        body = msgspec.msgpack.encode(StartRequest(task, self._groups))
+        warm = self._warm[task.template]
+        channel = warm.request(HEADER.pack(len(body)) + body)
+        if first:
+            self._lacking = (*warm.lacking, *lacking)
         channel.setblocking(False)
         running = _Running(task, channel)
         self._running[task.id] = running
         self._selector.register(channel, selectors.EVENT_READ, running)
 
+    def _find_groups(self) -> tuple[str, ...]:
+        """Find out where the tasks' memory groups can be made; what is lacking for that."""
+        try:
+            self._groups = find_place()
+        except NoGroups as reason:
+            return (f"no memory cgroups ({reason}): a job's memory is looked at 20 times a second instead",)
+        return ()
+
     def wait(self, timeout_s: float) -> list[TaskEvent]:
         """Events since the last call, waiting up to ``timeout_s`` seconds for the first."""
         events: list[TaskEvent] = []
+        if self._lacking:
+            events.append(Lacking(self._lacking))
+            self._lacking = ()
+            timeout_s = 0
         for key, _ in self._selector.select(timeout_s if self._running else 0):
             events += self._read(key.data)
         return events
@@ -201,6 +242,7 @@ class WorkerPool:
             warm.end()
         for running in list(self._running.values()):
             self._forget(running)
+        move_back()
 
     def _read(self, running: _Running) -> list[TaskEvent]:
         events: list[TaskEvent] = []

@@ -12,18 +12,20 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_CLONE_NEWNET = 0x40000000
-
-_AUTOGROUP_TRIES = 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
     """Have the kernel send this process a signal when its parent ends; exit now if it already has."""
-    _prctl(_PR_SET_PDEATHSIG, by)
+    end_with_parent(by)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """The same for a process that cannot see its parent: whether it has ended by now is not looked at."""
+    _prctl(_PR_SET_PDEATHSIG, by)
 
 
 def adopt_orphans() -> None:
@@ -34,34 +36,6 @@ def adopt_orphans() -> None:
 def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def leave_the_network() -> bool:
-    """Move this process into a network of its own without any device; whether this kernel and user may.
-
-    Without privileges it would take a user namespace too, in which files look foreign: left undone.
-    """
-    return os.geteuid() == 0 and int(_libc.unshare(ctypes.c_int(_CLONE_NEWNET))) == 0
-
-
-def give_way(niceness: int) -> None:
-    """Let this process, and what it starts, be at least as nice as that.
-
-    Where the kernel shares processors out among sessions first (autogroup), a process's own niceness counts
-    only against its session's other processes, so the session gets it, too. To be called again after
-    ``setsid``.
-    """
-    os.nice(max(0, niceness - os.nice(0)))
-    group = Path("/proc/self/autogroup")
-    for _ in range(_AUTOGROUP_TRIES):
-        try:
-            group.write_text(str(niceness))
-        except BlockingIOError:  # changes by all users together are rationed to ten a second
-            time.sleep(0.1)
-        except OSError:  # not shared out among sessions, or not to be changed
-            return
-        else:
-            return
 
 
 def apply_limits(file_bytes: int, cpu_seconds: int) -> None:

@@ -7,6 +7,7 @@ import struct
 
 import msgspec
 
+from tezzeret_cli.host.memory_group import GroupPlace
 from tezzeret_cli.worker.task import Ending, Task
 
 HEADER = struct.Struct("<I")
@@ -36,10 +37,20 @@ class EndFrame(msgspec.Struct, frozen=True, tag="end"):
 TaskFrame = StageFrame | AnswerFrame | EndFrame
 
 
+class WarmFrame(msgspec.Struct, frozen=True):
+    """The warm process's first and only frame: it is ready, or ``problem`` says why not. ``lacking`` is what
+    its tasks will not be held by."""
+
+    problem: str | None
+    lacking: tuple[str, ...] = ()
+
+
 class StartRequest(msgspec.Struct, frozen=True):
-    """Parent to zygote: run this task; its socket comes along as a descriptor."""
+    """Parent to zygote: run this task; its socket comes along as a descriptor. ``groups`` is where its memory
+    group is made."""
 
     task: Task
+    groups: GroupPlace | None = None
 
 
 class Buffer:

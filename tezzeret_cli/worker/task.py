@@ -7,6 +7,7 @@ for events; every way a process can end is a value here, never an exception.
 
 from __future__ import annotations
 
+import enum
 from typing import Protocol
 
 import msgspec
@@ -15,14 +16,19 @@ BUILDER, CONSUMER = "builder", "consumer"
 """Names of templates: what compiles, and what only ever loads bundles."""
 
 
-NICENESS = 10
-"""What trains on this machine goes before what compiles."""
+class Priority(enum.Enum):
+    """What trains on this machine goes before what compiles: ``ORDINARY`` takes the smaller part of a
+    processor that others want, ``YIELDING`` as good as nothing of it."""
+
+    ORDINARY = "ordinary"
+    YIELDING = "yielding"
 
 
 class Limits(msgspec.Struct, frozen=True):
     """Wall-clock seconds, private bytes of the whole process tree, bytes of the answer.
 
-    ``stages`` gives some stages a shorter time of their own, counted from when they are announced.
+    ``stages`` gives some stages a shorter time of their own, counted from when they are announced. For a task
+    that yields, seconds in which it waits for a processor do not count, up to a multiple of the time it has.
     """
 
     timeout_s: float
@@ -45,8 +51,7 @@ class Task(msgspec.Struct, frozen=True):
 
     ``fresh`` starts a new interpreter with exactly the environment ``env``; otherwise the call runs in a fork
     of the warm process called ``template``, with ``env`` merged into the child's environment. ``workdir`` is
-    the child's current directory; ``log`` receives its stdout and stderr (size-capped). ``niceness`` is what
-    it has at least.
+    the child's current directory; ``log`` receives its stdout and stderr (size-capped).
     """
 
     id: int
@@ -55,7 +60,7 @@ class Task(msgspec.Struct, frozen=True):
     limits: Limits
     workdir: str
     log: str
-    niceness: int = NICENESS
+    priority: Priority = Priority.ORDINARY
     template: str = BUILDER
     fresh: bool = False
     env: dict[str, str] = {}
@@ -87,10 +92,11 @@ class TimedOut(msgspec.Struct, frozen=True, tag=True):
 
 
 class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
-    """The tree held ``peak_bytes`` when it was stopped (or the kernel stopped it)."""
+    """The tree held ``peak_bytes`` when it was stopped; ``by_kernel`` is whether the kernel did that."""
 
     peak_bytes: int
     limit_bytes: int
+    by_kernel: bool = False
 
 
 class TooManyProcesses(msgspec.Struct, frozen=True, tag=True):
@@ -121,7 +127,13 @@ class TaskEnded(msgspec.Struct, frozen=True, tag=True):
     peak_bytes: int
 
 
-TaskEvent = TaskStage | TaskEnded
+class Lacking(msgspec.Struct, frozen=True, tag=True):
+    """What this machine does not give to hold tasks with, a line each. Told once, if at all."""
+
+    parts: tuple[str, ...]
+
+
+TaskEvent = TaskStage | TaskEnded | Lacking
 
 
 class Runner(Protocol):

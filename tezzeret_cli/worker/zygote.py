@@ -12,16 +12,17 @@ import signal
 import socket
 import sys
 import traceback
+from typing import NoReturn
 
 import msgspec
 
 from tezzeret_cli.worker import process
 from tezzeret_cli.worker.child import run_entry
 from tezzeret_cli.worker.guardian import guard
-from tezzeret_cli.worker.protocol import Buffer, StartRequest
-from tezzeret_cli.worker.task import NICENESS, Task
-
-READY = b"ready\n"
+from tezzeret_cli.worker.namespaces import Available, Spaces, available
+from tezzeret_cli.worker.priority import give_way
+from tezzeret_cli.worker.protocol import Buffer, StartRequest, WarmFrame, send
+from tezzeret_cli.worker.task import Priority, Task
 
 
 def main() -> None:
@@ -29,24 +30,40 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     process.die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process.give_way(NICENESS)
+    give_way(Priority.ORDINARY)
+    here = available()
     for name in sys.argv[3:]:
         try:
             importlib.import_module(name)
         except BaseException:
-            control.sendall(traceback.format_exc(limit=-3).encode()[-4000:])
-            sys.exit(1)
+            _give_up(control, traceback.format_exc(limit=-3)[-4000:])
     threads = os.listdir("/proc/self/task")
     if len(threads) > 1:
-        control.sendall(f"importing {sys.argv[3:]} left {len(threads) - 1} threads running\n".encode())
-        sys.exit(1)
+        _give_up(control, f"importing {sys.argv[3:]} left {len(threads) - 1} threads running")
     gc.collect()
     gc.freeze()
-    control.sendall(READY)
-    _serve(control)
+    send(control, WarmFrame(None, _lacking(here)))
+    _serve(control, here.spaces)
 
 
-def _serve(control: socket.socket) -> None:
+def _give_up(control: socket.socket, problem: str) -> NoReturn:
+    send(control, WarmFrame(problem))
+    sys.exit(1)
+
+
+def _lacking(here: Available) -> tuple[str, ...]:
+    lacking = []
+    if not here.spaces.processes:
+        lacking.append(
+            f"no process namespaces ({here.refusal}): what a job starts is found and ended one by one, and "
+            "outlives a guardian that was killed"
+        )
+    if not here.spaces.network:
+        lacking.append(f"no network namespaces ({here.refusal}): a job can reach the network")
+    return tuple(lacking)
+
+
+def _serve(control: socket.socket, spaces: Spaces) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     buffer = Buffer(1 << 30)
     descriptors: list[int] = []
@@ -57,17 +74,17 @@ def _serve(control: socket.socket) -> None:
             os._exit(0)
         descriptors += received
         for frame in buffer.feed(data):
-            task = msgspec.msgpack.decode(frame, type=StartRequest).task
-            _start(task, socket.socket(fileno=descriptors.pop(0)), control)
+            request = msgspec.msgpack.decode(frame, type=StartRequest)
+            _start(request, spaces, socket.socket(fileno=descriptors.pop(0)), control)
 
 
-def _start(task: Task, report: socket.socket, control: socket.socket) -> None:
+def _start(request: StartRequest, spaces: Spaces, report: socket.socket, control: socket.socket) -> None:
     zygote = os.getpid()
     if os.fork() == 0:
         control.close()
         process.die_with_parent(zygote, signal.SIGTERM)
         try:
-            guard(task, report, run_fresh if task.fresh else run_forked)
+            guard(request, spaces, report, run_fresh if request.task.fresh else run_forked)
         finally:
             traceback.print_exc()
             os._exit(71)

@@ -83,6 +83,23 @@ def test_a_quota_limits_the_cores(kernel, quota, cores):
     assert found == (cores or own)
 
 
+@pytest.mark.parametrize(
+    ("quota", "period", "cores"), [("50000", "100000", 1), ("-1", "100000", None), ("900000", "100000", None)]
+)
+def test_a_quota_of_version_1_limits_the_cores(kernel, quota, period, cores):
+    """Also that of a group above, and where the controller is mounted with another."""
+    own = usable_cores(*kernel({}, {}))
+    group = "cpu/docker"
+    files = {f"{group}/cpu.cfs_quota_us": f"{quota}\n", f"{group}/cpu.cfs_period_us": f"{period}\n"}
+    lines = "5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n0::/\n"
+    assert usable_cores(*kernel({"self/cgroup": lines}, files)) == (cores or own)
+
+
+def test_a_quota_of_version_2_counts_beside_version_1(kernel):
+    lines = "4:memory:/a\n0::/a\n"
+    assert usable_cores(*kernel({"self/cgroup": lines}, {"unified/a/cpu.max": "50000 100000\n"})) == 1
+
+
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(8, 3, 2), (2, 2, 1), (2, 9, 1)])
 def test_processes_that_work_at_once_share_the_cores(monkeypatch, cores, workers, threads):
     monkeypatch.setattr(memory, "usable_cores", lambda: cores)

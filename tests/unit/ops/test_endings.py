@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tezzeret_cli.ops.endings import last_words
+from tezzeret_cli.health.state import MEMORY, breaker_for
+from tezzeret_cli.ops.endings import answer, lacking_line, last_words
+from tezzeret_cli.worker.task import Lacking, OutOfMemory
 
 
 def test_nothing_was_said(tmp_path):
@@ -30,3 +32,16 @@ def test_a_signal_tells_where_python_was(tmp_path):
     said = last_words(tmp_path / "log")
     assert said.startswith("at ")
     assert said.endswith((", in string_at", ", in deep"))
+
+
+def test_a_job_that_the_kernel_ended_is_out_of_memory_as_any_other_and_says_so():
+    by_kernel = answer(OutOfMemory(128 << 20, 128 << 20, by_kernel=True))
+    otherwise = answer(OutOfMemory(130 << 20, 128 << 20))
+    assert by_kernel.message == "used 128 MiB of 128 MiB allowed; the kernel ended it"
+    assert otherwise.message == "used 130 MiB of 128 MiB allowed"
+    assert by_kernel.kind == otherwise.kind
+    assert breaker_for(by_kernel.kind, "cpu") == MEMORY
+
+
+def test_what_is_lacking_is_one_line():
+    assert lacking_line(Lacking(("no a: b", "no c: d"))) == "this machine gives no a: b; no c: d"

@@ -13,7 +13,7 @@ from tezzeret_cli.health.record import HealthRecords
 from tezzeret_cli.host.gpu import Gpu
 from tezzeret_cli.host.memory import Memory
 from tezzeret_cli.model.descriptor import Descriptor
-from tezzeret_cli.model.events import BreakerMoved, Heartbeat, ModeEntered, NullObserver
+from tezzeret_cli.model.events import BreakerMoved, Heartbeat, ModeEntered, Notice, NullObserver
 from tezzeret_cli.model.health import BreakerRule, Outcome
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.model.report import JobReport, Status
@@ -150,11 +150,24 @@ def test_conservative_mode_can_be_asked_for(store):
 def governor(tmp_path):
     """``governor(**options)``: one with a machine of 16 GiB and a clock that stands at 1000 s."""
 
-    def make(available: int = 16 << 30, now=lambda: 1000.0, observer=None, **options) -> Governor:
+    def make(
+        available: int = 16 << 30,
+        now=lambda: 1000.0,
+        observer=None,
+        memory=None,
+        gpus=lambda own: (),
+        **options,
+    ) -> Governor:
         wanted = CompileOptions(ladder=LADDER, breakers=RULES, **options)
-        memory = Memory(16 << 30, available, "machine", None)
+        found = Memory(16 << 30, available, "machine", 0.0)
         return Governor(
-            HealthRecords(tmp_path, RULES), wanted, observer or NullObserver(), now, now, lambda: memory
+            HealthRecords(tmp_path, RULES),
+            wanted,
+            observer or NullObserver(),
+            now,
+            now,
+            memory or (lambda: found),
+            gpus,
         )
 
     return make
@@ -252,6 +265,30 @@ def test_memory_pressure_holds_until_it_is_really_gone():
     assert pressure.reasons(memory(75), (), MEMORY_S + 2) == ("memory use stays above 80 %",)
     assert pressure.reasons(memory(65), (), MEMORY_S + 4) == ()
     assert pressure.reasons(memory(85), (), MEMORY_S + 6) == ()
+
+
+def test_waiting_for_memory_is_pressure_too():
+    stalled = msgspec.structs.replace(memory(10), pressure=12.0)
+    pressure = Pressure()
+    assert pressure.reasons(stalled, (), 0.0) == ()
+    assert pressure.reasons(stalled, (), MEMORY_S) == ("processes wait for memory 10 % of the time",)
+    assert pressure.reasons(memory(10), (), MEMORY_S + 2) == ()
+
+
+def test_what_the_machine_does_not_tell_is_said_once_and_the_rest_counts(governor):
+    now, seen = [1000.0], Seen()
+    options = {"memory": lambda: memory(90), "gpus": lambda own: None, "observer": seen}
+    found = governor(now=lambda: now[0], **options)
+    found.adjusted(job("BP001", device="cuda"))
+    for _ in range(7):
+        found.tick()
+        now[0] += SAMPLE_S
+    said = [event.message for event in seen.events if isinstance(event, Notice)]
+    assert [text.partition(":")[0] for text in said] == [
+        "this machine does not tell how long processes wait for memory (PSI)",
+        "this machine has no NVML",
+    ]
+    assert found.conservative == ("memory use stays above 80 %",)
 
 
 def test_a_gpu_counts_when_others_keep_it_busy_for_minutes():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,7 +124,9 @@ def calls_home(payload: bytes, stage: Stage) -> bytes:
 def tells_its_niceness(payload: bytes, stage: Stage) -> bytes:
     group = Path("/proc/self/autogroup")
     of_session = group.read_text().split()[-1] if group.exists() else ""
-    return f"{os.nice(0)} {of_session}".encode()
+    program = "import os; print(os.sched_getscheduler(0))"
+    of_child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return f"{os.nice(0)} {of_child.stdout.strip()} {of_session}".encode()
 
 
 def leaves_a_daemon(payload: bytes, stage: Stage) -> bytes:
@@ -131,6 +137,73 @@ def leaves_a_daemon(payload: bytes, stage: Stage) -> bytes:
         os._exit(0)
     os.wait()
     return b"left"
+
+
+def leaves_daemons_and_waits(payload: bytes, stage: Stage) -> bytes:
+    """Five in sessions of their own, whose parents are gone."""
+    for _ in range(5):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                time.sleep(1000)
+            os._exit(0)
+        os.wait()
+    stage("left")
+    time.sleep(1000)
+    return b""
+
+
+def kills_its_parent(payload: bytes, stage: Stage) -> bytes:
+    """After it left a daemon."""
+    leaves_a_daemon(payload, stage)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(0.2)
+    return b"still here"
+
+
+def tells_who_it_is(payload: bytes, stage: Stage) -> bytes:
+    """Numbers of processes as it sees them, and what it may: as JSON."""
+    own = Path("made by the task")
+    own.touch()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    found = {
+        "user": [os.getuid(), os.geteuid(), own.stat().st_uid],
+        "group": [os.getgid(), os.getegid(), own.stat().st_gid],
+        "name": getpass.getuser(),
+        "capabilities": int(status["CapEff"], 16),
+        "numbers": [os.getpid(), os.getppid(), int(os.readlink("/proc/self"))],
+        "seen": sum(name.isdigit() for name in os.listdir("/proc")),
+        "networks": [name for _, name in socket.if_nameindex()],
+        "reaped": _orphans_are_reaped(),
+    }
+    return json.dumps(found).encode()
+
+
+def _orphans_are_reaped() -> bool:
+    read, write = os.pipe()
+    if os.fork() == 0:
+        orphan = os.fork()
+        if orphan != 0:
+            os.write(write, str(orphan).encode())
+        os._exit(0)
+    os.wait()
+    orphan = int(os.read(read, 20))
+    for _ in range(100):
+        try:
+            os.kill(orphan, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def allocates_in_a_process_and_answers(payload: bytes, stage: Stage) -> bytes:
+    """One that it starts takes too much; it makes nothing of how that ended."""
+    child = os.fork()
+    if child == 0:
+        eats_memory(payload, stage)
+    os.waitpid(child, 0)
+    return b"never mind"
 
 
 def eats_memory(payload: bytes, stage: Stage) -> bytes:
@@ -174,3 +247,15 @@ def closes_everything(payload: bytes, stage: Stage) -> bytes:
 def slow(payload: bytes, stage: Stage) -> bytes:
     time.sleep(float(payload))
     return b"slow"
+
+
+def slow_for_a_minute(payload: bytes, stage: Stage) -> bytes:
+    time.sleep(60)
+    return b"slow"
+
+
+def spins_on(payload: bytes, stage: Stage) -> bytes:
+    """For ever, on one processor."""
+    os.sched_setaffinity(0, {int(payload)})
+    while True:
+        pass
