@@ -91,6 +91,7 @@ def compare(figures: Figures, folder: Path, names: list[str], wanted: list[str])
             flush=True,
         )
     for name, found in ratios.items():
+        figures.add("ratios", strategy=name, step_to_eager=geometric_mean(found), blueprints=len(found))
         print(f"{name}: step / eager, geometric mean over {len(found)}: {geometric_mean(found):.3f}")
 
 
