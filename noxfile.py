@@ -45,6 +45,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench.steps", *session.posargs)
     session.run("python", "-m", "bench.inference", *session.posargs)
     session.run("python", "-m", "bench.verify", *session.posargs)
+    session.run("python", "-m", "bench.size", *session.posargs)
     session.run("python", "-m", "bench.throughput", *session.posargs)
     session.run("python", "-m", "bench.scaling", *session.posargs)
     session.run("python", "-m", "bench.containment")
@@ -114,6 +115,13 @@ def manual(session: nox.Session) -> None:
     _install(session, "test")
     session.run("python", "tools/make_manual.py")
     session.run("python", "tools/make_schemas.py")
+
+
+@nox.session
+def charts(session: nox.Session) -> None:
+    """Draw the charts in docs/charts again, of the figures in docs/charts/data."""
+    _install(session, "test", "dev")
+    session.run("python", "-m", "tools.make_charts")
 
 
 @nox.session

@@ -3,13 +3,17 @@
 ``python -m bench.journal [FOLDER]`` writes to a new folder in ``FOLDER`` (default: the current one, for it
 should be on the disk that is meant). The device's limit is a file that was written before, overwritten with
 O_DSYNC in pieces of the same size. A file that grows costs more, as the filesystem must keep its length: the
-bare append is a loop of O_DSYNC writes of the same sizes at the same offsets. The three take turns. Each
+bare append is a loop of O_DSYNC writes of the same sizes at the same offsets. Both files have their blocks
+reserved, for one that the filesystem puts together of pieces is slower by a quarter. The three take turns, in
+every order, and a ratio is the median over turns: the disk's speed drifts, within a turn it hardly does. Each
 recovery is a fresh process that opens a journal whose pages were dropped. The last line is what journalling
 adds to a run over the built-in catalogue: everything that it puts on record, without the work in between.
 """
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import json
 import os
 import shutil
@@ -39,10 +43,11 @@ from tezzeret_cli.wal.journal import Journal
 RECORD = 512
 """Bytes of a frame, its header included."""
 GROUPS = (1, 8, 64)
-FILES, TURNS, TURN = 8, 4, 25
+FILES, TURN = 8, 25
 RECOVERIES = (100_000, 1_000_000)
 REPEAT = 3
 TXN = bytes(range(16))
+FALLOC_FL_KEEP_SIZE = 1
 
 
 def main(args: list[str]) -> None:
@@ -54,9 +59,10 @@ def main(args: list[str]) -> None:
         folder = Path(name)
         print("records per write\tjournal us\tdevice us\tbare append us\tdevice / journal\tbare / journal")
         for group in GROUPS:
-            journal, device, bare = appends(folder, group)
-            figures = f"{journal:.1f}\t{device:.1f}\t{bare:.1f}\t{device / journal:.2f}\t{bare / journal:.2f}"
-            print(f"{group}\t{figures}", flush=True)
+            turns = appends(folder, group)
+            us = (statistics.median(side) for side in zip(*turns, strict=True))
+            device, bare = (statistics.median(turn[side] / turn[0] for turn in turns) for side in (1, 2))
+            print(group, *(f"{value:.1f}" for value in us), f"{device:.2f}\t{bare:.2f}", sep="\t", flush=True)
         print("records\tcold recovery s\tpeak MiB\tMiB over an empty one")
         empty = recovery(folder, 0)[1]
         for count in RECOVERIES:
@@ -66,23 +72,20 @@ def main(args: list[str]) -> None:
         print(f"the records of a run over the catalogue\t{statistics.median(times):.3f} s")
 
 
-def appends(folder: Path, group: int) -> tuple[float, float, float]:
-    """Medians in microseconds of a durable write of ``group`` records: the journal, the device, a file.
-
-    Every file has its own luck with where the filesystem puts it, so there are several.
+def appends(folder: Path, group: int) -> list[tuple[float, float, float]]:
+    """Microseconds of a durable write of ``group`` records, for each turn the medians of the journal, the
+    device and a file.
     """
     entries = [Entry(Type.DATA, TXN, b"x" * (RECORD - HEADER))] * group
-    samples: tuple[list[float], ...] = ([], [], [])
+    turns = []
     for number in range(FILES):
         part = folder / f"group-{group}-{number}"
         part.mkdir()
-        for found, more in zip(samples, _appends(part, entries), strict=True):
-            found += more
-    medians = [statistics.median(found) for found in samples]
-    return medians[0], medians[1], medians[2]
+        turns += _appends(part, entries)
+    return turns
 
 
-def _appends(folder: Path, entries: list[Entry]) -> tuple[list[float], list[float], list[float]]:
+def _appends(folder: Path, entries: list[Entry]) -> list[tuple[float, float, float]]:
     """The three sides in turns, each with a file of its own. A bare append stands at the offset that the
     journal's has, for one that begins in the middle of a page writes a page more."""
     size = RECORD * len(entries)
@@ -91,23 +94,45 @@ def _appends(folder: Path, entries: list[Entry]) -> tuple[list[float], list[floa
     raw = os.open(folder / "raw", os.O_WRONLY | os.O_DSYNC)
     os.fsync(raw)
     bare = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_DSYNC)
-    samples: tuple[list[float], list[float], list[float]] = ([], [], [])
+    turns = []
     with Journal.open(folder / "journal") as journal:
         journal.append(entries)
         (segment,) = (folder / "journal").glob("*.wal")
         os.write(bare, bytes(segment.stat().st_size))
+        for path in (segment, folder / "bare"):
+            _reserve(path, size * TURN * 8)
         sides = (
             lambda: journal.append(entries),
             lambda: os.write(raw, piece),
             lambda: os.write(bare, piece),
         )
-        for _ in range(TURNS):
+        for order in itertools.permutations(range(len(sides))):
             os.lseek(raw, 0, os.SEEK_SET)
-            for side, found in zip(sides, samples, strict=True):
-                found += [_us(side) for _ in range(TURN)]
+            found = {side: _turn(sides[side]) for side in order}
+            turns.append((found[0], found[1], found[2]))
     os.close(raw)
     os.close(bare)
-    return samples
+    return turns
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Give a file its blocks beforehand, and leave its length as it is."""
+    descriptor = os.open(path, os.O_WRONLY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    failed = libc.fallocate(descriptor, FALLOC_FL_KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size))
+    os.close(descriptor)
+    if failed:
+        raise OSError(ctypes.get_errno(), "the filesystem reserves no blocks")
+
+
+def _turn(run: Callable[[], object]) -> float:
+    """The median of microseconds."""
+    samples = []
+    for _ in range(TURN):
+        started = time.perf_counter()
+        run()
+        samples.append((time.perf_counter() - started) * 1e6)
+    return statistics.median(samples)
 
 
 def catalogue_run(state: Path) -> float:
@@ -129,12 +154,6 @@ def catalogue_run(state: Path) -> float:
     ledger.ended({"compiled": len(jobs)})
     runs.put_away(ledger)
     return time.perf_counter() - started
-
-
-def _us(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return (time.perf_counter() - started) * 1e6
 
 
 def recovery(folder: Path, count: int) -> tuple[float, float]:

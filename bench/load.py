@@ -1,8 +1,8 @@
 """Load to first gradient in a fresh process: a bundle, and the stock ways to ship compiled code.
 
-``python -m bench.load [ID]... [--stock ID]`` measures every bundle of the store, or those named, and what
-the first step of the eager module takes in a fresh process, once it is built. The stock ways take half a
-minute for each module, so they are measured for the ids after ``--stock`` only.
+``python -m bench.load [ID]... [--stock ID...] [--json FILE]`` measures every bundle of the store, or those
+named, and what the first step of the eager module takes in a fresh process, once it is built. The stock ways
+take half a minute for each module, so they are measured for the ids after ``--stock`` only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.support import BLOCK, bundles, consumer, machine
+from bench.support import BLOCK, Figures, bundles, consumer, measuring
 
 REPEAT = 3
 
@@ -143,38 +143,37 @@ STOCK = {
 }
 
 
+COLUMNS = ("load", "forward", "backward", "total", "import_torch", "import_tezzeret")
+
+
 def main(args: list[str]) -> None:
-    split = args.index("--stock") if "--stock" in args else len(args)
-    stock = set(args[split + 1 :])
-    print(machine())
-    columns = (
-        "load",
-        "forward",
-        "backward",
-        "total ms",
-        "import torch",
-        "import tezzeret",
-        "eager's first step",
-    )
-    print("blueprint", *columns, "stock: ms (times slower)", sep="\t")
+    with measuring("load", args) as figures:
+        split = args.index("--stock") if "--stock" in args else len(args)
+        compare(figures, args[:split], set(args[split + 1 :]))
+
+
+def compare(figures: Figures, wanted: list[str], stock: set[str]) -> None:
+    print("blueprint", *COLUMNS, "eager's first step", "stock: ms (times slower)", sep="\t")
     totals = []
-    for path, manifest in bundles(args[:split]):
+    for path, manifest in bundles(wanted):
         runs = [consumer(BUNDLE, str(path)) for _ in range(REPEAT)]
-        median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        median = {key: statistics.median(run[key] for run in runs) for key in COLUMNS}
         totals.append(median["total"])
         eager = consumer(EAGER, str(path))["total"]
-        others = [
-            f"{name} {ms:.0f} ({ms / median['total']:.0f})"
-            for name, ms in (_stock(str(path)) if manifest.blueprint_id in stock else {}).items()
-        ]
-        keys = ("load", "forward", "backward", "total", "import_torch", "import_tezzeret")
-        figures = "\t".join(f"{value:.2f}" for value in (*(median[key] for key in keys), eager))
-        print(
-            f"{manifest.blueprint_id} {manifest.descriptor.name}\t{figures}\t{'; '.join(others)}", flush=True
+        others = _stock(str(path)) if manifest.blueprint_id in stock else {}
+        name = f"{manifest.blueprint_id} {manifest.descriptor.name}"
+        figures.add(
+            "bundles",
+            blueprint=name,
+            **{f"{key}_ms": value for key, value in median.items()},
+            eager_ms=eager,
+            mega_cache_ms=others.get("mega-cache"),
+            compiled_function_ms=others.get("load_compiled_function"),
         )
-    print(
-        f"p50 of totals {statistics.median(totals):.2f} ms, worst {max(totals):.2f} ms, {len(totals)} bundles"
-    )
+        shown = "; ".join(f"{way} {ms:.0f} ({ms / median['total']:.0f})" for way, ms in others.items())
+        print(name, *(f"{value:.2f}" for value in (*median.values(), eager)), shown, sep="\t", flush=True)
+    p50, worst = statistics.median(totals), max(totals)
+    print(f"p50 of totals {p50:.2f} ms, worst {worst:.2f} ms, {len(totals)} bundles")
 
 
 def _stock(bundle: str) -> dict[str, float]:

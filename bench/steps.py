@@ -1,7 +1,7 @@
 """A steady training step: bundle, eager and torch.compile in one process, medians and ratios.
 
-``python -m bench.steps [ID]...`` measures the store's bundles. torch.compile compiles here, which takes
-half a minute for each module.
+``python -m bench.steps [ID]... [--json FILE]`` measures the store's bundles. torch.compile compiles here,
+which takes half a minute for each module.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from bench.support import STORE, bundles, geometric_mean, machine
+from bench.support import STORE, Figures, bundles, geometric_mean, measuring
 
 ROUNDS = 15
 TARGET_S = 0.02
@@ -22,22 +22,30 @@ def main(args: list[str]) -> None:
     if args[:1] == ["--one"]:
         print(" ".join(f"{value:.3f}" for value in measure(args[1])))
         return
-    print(machine())
+    with measuring("steps", args) as figures:
+        compare(figures, args)
+
+
+def compare(figures: Figures, wanted: list[str]) -> None:
     print("blueprint\tbundle us\teager us\tcompile us\tbundle/eager\tbundle/compile\tguard us")
-    rows = []
-    for path, manifest in bundles(args):
+    ratios = []
+    for path, manifest in bundles(wanted):
         command = [sys.executable, "-m", "bench.steps", "--one", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"{manifest.blueprint_id}\tfailed: {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
         bundle, eager, compiled, guard = map(float, done.stdout.split()[-4:])
-        rows.append((bundle / eager, bundle / compiled))
-        figures = f"{bundle:.1f}\t{eager:.1f}\t{compiled:.1f}\t{bundle / eager:.2f}\t{bundle / compiled:.2f}"
-        print(f"{manifest.blueprint_id} {manifest.descriptor.name}\t{figures}\t{guard:.2f}", flush=True)
+        ratios.append((bundle / eager, bundle / compiled))
+        name = f"{manifest.blueprint_id} {manifest.descriptor.name}"
+        figures.add(
+            "bundles", blueprint=name, bundle_us=bundle, eager_us=eager, compile_us=compiled, guard_us=guard
+        )
+        shown = f"{bundle:.1f}\t{eager:.1f}\t{compiled:.1f}\t{bundle / eager:.2f}\t{bundle / compiled:.2f}"
+        print(f"{name}\t{shown}\t{guard:.2f}", flush=True)
     print(
-        f"geometric means over {len(rows)}: bundle/eager {geometric_mean(r[0] for r in rows):.3f}, "
-        f"bundle/compile {geometric_mean(r[1] for r in rows):.3f} (store {STORE})"
+        f"geometric means over {len(ratios)}: bundle/eager {geometric_mean(r[0] for r in ratios):.3f}, "
+        f"bundle/compile {geometric_mean(r[1] for r in ratios):.3f} (store {STORE})"
     )
 
 

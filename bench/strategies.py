@@ -1,9 +1,9 @@
 """Strategies side by side: what they cost to compile with, and the steps of what they make.
 
-``python -m bench.strategies [--stores DIR] [NAME,NAME...] [ID]...`` compiles the catalogue's ordinary
-blueprints, or those named, with each strategy into a store of its own below ``DIR``, headers precompiled
-beforehand, one job at a time. Then it times a training step of each bundle and of eager in turns, in one
-process for each blueprint.
+``python -m bench.strategies [--stores DIR] [NAME,NAME...] [ID]... [--json FILE]`` compiles the catalogue's
+ordinary blueprints, or those named, with each strategy into a store of its own below ``DIR``, headers
+precompiled beforehand, one job at a time. Then it times a training step of each bundle and of eager in turns,
+in one process for each blueprint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from bench.steps import in_turns
-from bench.support import ROOT, geometric_mean, machine
+from bench.support import ROOT, Figures, geometric_mean, measuring
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.model.manifest import Manifest
 from tezzeret_cli.model.report import JobReport, Report, Status
@@ -31,19 +31,18 @@ def main(args: list[str]) -> None:
     if args[:1] == ["--one"]:
         print(" ".join(f"{value:.3f}" for value in measure(args[1:])))
         return
-    with tempfile.TemporaryDirectory() as temporary:
+    with measuring("strategies", args) as figures, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if args[:1] == ["--stores"]:
             folder, args = Path(args[1]).resolve(), args[2:]
         given = bool(args) and not args[0].startswith("BP")
         names = (args[0] if given else NAMES).split(",")
         wanted = args[1:] if given else args
-        compare(folder, names, wanted or ["BP00*", "BP01*", "BP02*", "BP03*", "BP04[0-2]"])
+        compare(figures, folder, names, wanted or ["BP00*", "BP01*", "BP02*", "BP03*", "BP04[0-2]"])
 
 
-def compare(folder: Path, names: list[str], wanted: list[str]) -> None:
+def compare(figures: Figures, folder: Path, names: list[str], wanted: list[str]) -> None:
     """Print a table over strategies, then one over blueprints."""
-    print(machine())
     made = {name: compiled(folder, name, wanted) for name in names}
     print("strategy\tcompiled\tp50 s\ttotal s\tcompilers' CPU s\tpeak MiB p50\tpeak MiB max")
     for name, jobs in made.items():
@@ -51,6 +50,17 @@ def compare(folder: Path, names: list[str], wanted: list[str]) -> None:
         times = [job.duration_ms / 1e3 for job in jobs]
         compilers = sum(manifest(folder, name, job).compiler_ms for job in jobs if job.bundle) / 1e3
         peaks = [job.peak_memory_bytes >> 20 for job in jobs]
+        figures.add(
+            "strategies",
+            strategy=name,
+            compiled=len(good),
+            jobs=len(jobs),
+            job_p50_s=statistics.median(times),
+            job_total_s=sum(times),
+            compilers_cpu_s=compilers,
+            peak_p50_mib=statistics.median(peaks),
+            peak_max_mib=max(peaks),
+        )
         print(
             f"{name}\t{len(good)} of {len(jobs)}\t{statistics.median(times):.1f}\t{sum(times):.0f}\t"
             f"{compilers:.0f}\t{statistics.median(peaks):.0f}\t{max(peaks)}",
@@ -71,13 +81,17 @@ def compare(folder: Path, names: list[str], wanted: list[str]) -> None:
         *bundles, eager = map(float, done.stdout.split()[-len(names) - 1 :])
         for name, value in zip(names, bundles, strict=True):
             ratios[name].append(value / eager)
+        title = f"{job.blueprint_id} {job.name}"
+        steps = {f"{name}_us": value for name, value in zip(names, bundles, strict=True)}
+        figures.add("steps", blueprint=title, **steps, eager_us=eager)
         print(
-            f"{job.blueprint_id} {job.name}",
+            title,
             *(f"{value:.1f}" for value in (*bundles, eager)),
             sep="\t",
             flush=True,
         )
     for name, found in ratios.items():
+        figures.add("ratios", strategy=name, step_to_eager=geometric_mean(found), blueprints=len(found))
         print(f"{name}: step / eager, geometric mean over {len(found)}: {geometric_mean(found):.3f}")
 
 

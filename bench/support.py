@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,13 +11,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+import msgspec
 
 from tezzeret_cli.bundle.read import read_manifest
 from tezzeret_cli.bundle.scan import published
 from tezzeret_cli.leyline.descriptors import builtin_catalogue
 from tezzeret_cli.model.manifest import Manifest
+
+Row = dict[str, str | float | None]
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = Path(os.environ.get("TEZZERET_STORE") or ROOT / ".store")
@@ -32,6 +37,38 @@ class Block(torch.nn.Module):
         return self.inner(*args)
 """
 """What the stock ways are given; code for a fresh process."""
+
+
+class Figures(msgspec.Struct):
+    """What a bench measured: rows by table. A key ends in its unit, and a ratio's in none.
+    ``tools/make_charts.py`` draws from such files."""
+
+    bench: str
+    machine: str
+    tables: dict[str, list[Row]] = {}
+
+    def add(self, table: str, **row: str | float | None) -> None:
+        self.tables.setdefault(table, []).append(
+            {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
+        )
+
+
+@contextlib.contextmanager
+def measuring(bench: str, args: list[str]) -> Iterator[Figures]:
+    """Print the machine and collect figures. ``--json FILE``, which is taken out of ``args``, is written when
+    the bench has ended well, never before."""
+    target = None
+    if "--json" in args:
+        at = args.index("--json")
+        if at + 1 == len(args):
+            sys.exit("--json: give a file")
+        target = Path(args[at + 1])
+        del args[at : at + 2]
+    figures = Figures(bench, machine())
+    print(figures.machine, flush=True)
+    yield figures
+    if target:
+        target.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
 
 
 def ordinary() -> list[str]:

@@ -1,7 +1,7 @@
 """Compiling the catalogue: ``tezzeret compile`` beside the stock loops, each as an expert would write it.
 
-``python -m bench.throughput [--jobs N] [ID]...`` compiles the catalogue's ordinary blueprints, or those
-named, three times, each way from an empty cache of its own: with Tezzeret; in one process with
+``python -m bench.throughput [--jobs N] [ID]... [--json FILE]`` compiles the catalogue's ordinary blueprints,
+or those named, three times, each way from an empty cache of its own: with Tezzeret; in one process with
 ``aot_compile`` and ``save_compiled_function`` (artefacts that train in another process); in one with
 ``aoti_compile_and_package`` (forward alone). The stock loops compile one static shape and prove nothing;
 Tezzeret compiles for every batch size from 1 to 1024, train and eval, and proves each bundle in a process
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.support import BLOCK, apart, machine, ordinary
+from bench.support import BLOCK, Figures, apart, measuring, ordinary
 from tezzeret_cli.model.report import Report
 
 WARM = "BP005"
@@ -81,23 +81,30 @@ def compile_one(block, inputs, path):
 
 
 def main(args: list[str]) -> None:
-    jobs = str(os.cpu_count() or 1)
-    if args[:1] == ["--jobs"]:
-        jobs, args = args[1], args[2:]
-    wanted = args or ordinary()
+    with measuring("throughput", args) as figures:
+        jobs = str(os.cpu_count() or 1)
+        if args[:1] == ["--jobs"]:
+            jobs, args = args[1], args[2:]
+        compare(figures, jobs, args or ordinary())
+
+
+def compare(figures: Figures, jobs: str, wanted: list[str]) -> None:
     rest = [name for name in wanted if name != WARM]
-    print(machine(), f"{len(rest)} blueprints beside {WARM}, {jobs} jobs", sep="; ")
+    print(f"{len(rest)} blueprints beside {WARM}, {jobs} jobs")
     print("way\tcold s\twarm s\tseconds each, warm\tmade")
     found = {}
     for way, run in {
         "tezzeret compile": tezzeret(jobs),
-        "aot_compile, save_compiled_function": _stock(TRAINING),
-        "aoti_compile_and_package (forward alone)": _stock(FORWARD),
+        "aot_compile, save_compiled_function": stock(TRAINING),
+        "aoti_compile_and_package (forward alone)": stock(FORWARD),
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             first, _ = timed(run, Path(folder), [WARM])
             seconds, failed = timed(run, Path(folder), rest)
         found[way] = seconds
+        figures.add(
+            "ways", way=way, cold_s=first + seconds, warm_s=seconds, blueprints=len(rest), failed=len(failed)
+        )
         made = f"{len(rest) - len(failed)} of {len(rest)}" + "".join(f"; {n}: {r}" for n, r in failed.items())
         print(f"{way}\t{first + seconds:.1f}\t{seconds:.1f}\t{seconds / len(rest):.1f}\t{made}", flush=True)
     ours, training, forward = found.values()
@@ -136,7 +143,9 @@ def tezzeret(jobs: str) -> Run:
     return run
 
 
-def _stock(code: str) -> Run:
+def stock(code: str) -> Run:
+    """``TRAINING`` or ``FORWARD`` in one process, into the folder ``artefacts``."""
+
     def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
         artefacts = folder / "artefacts"
         artefacts.mkdir(exist_ok=True)

@@ -39,12 +39,10 @@ def test_every_record_of_a_run_is_read_by_schema(made):
     report, parts = made
     folder = parts.runs.root / "done" / report.run
     records = [msgspec.msgpack.decode(frame.payload) for frame in read(folder)]
-    assert [record["type"] for record in records] == [
-        "run_began",
-        *("job_began", "job_began"),
-        *("job_staged", "job_ended") * 2,
-        "run_ended",
-    ]
+    first, *between, last = (record["type"] for record in records)
+    assert (first, last) == ("run_began", "run_ended")
+    # How two jobs side by side take turns is theirs.
+    assert sorted(between) == sorted(["job_began", "job_staged", "job_ended"] * 2)
     check = validator("record")
     for record in records:
         check.validate(record)

@@ -110,10 +110,15 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = {
-            28: "free some space and run the command again",
-            122: "raise the quota and run the command again",
-            30: "remount it writable and run the command again",
-            13: "give a folder that you may write to",
-        }.get(error.errno or 0, "check the disk and run the command again")
-        raise JournalError(f"journal {path}: {error.strerror or error}", advice=advice) from error
+        raise explanation(path, error) from error
+
+
+def explanation(path: Path, error: OSError) -> JournalError:
+    """What the system says about a journal's disk, with a remedy."""
+    advice = {
+        28: "free some space and run the command again",
+        122: "raise the quota and run the command again",
+        30: "remount it writable and run the command again",
+        13: "give a folder that you may write to",
+    }.get(error.errno or 0, "check the disk and run the command again")
+    return JournalError(f"journal {path}: {error.strerror or error}", advice=advice)

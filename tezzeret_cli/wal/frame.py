@@ -127,11 +127,13 @@ def encode(
     A durable append waits for this, and its time for a record is what a large group costs: hence no call
     and no object that could be spared.
     """
-    pack, head_of, sum_of = _FRONT.pack, _HEAD.pack, _SUM.pack
+    front_of, head_of, sum_of = _FRONT.pack, _HEAD.pack, _SUM.pack
+    hash_128, hash_64 = xxh3_128_digest, xxh3_64_intdigest
     same = _SAME.pack(MAGIC, VERSION, HEADER, ENDIAN)
     when = _PAIR.pack(epoch, timestamp)
     where = _PAIR.pack(durable, segment)
     parts: list[bytes] = []
+    add = parts.append
     for sequence, entry in enumerate(entries, first):
         payload = entry.payload
         size = len(payload)
@@ -139,7 +141,7 @@ def encode(
         if 0 in payload and naturally_zero(payload, offset + HEADER):
             flags |= Flag.ZEROS
         offset += HEADER + ((size + 7) & ~7)
-        front = pack(
+        front = front_of(
             same,
             entry.txn,
             sequence,
@@ -150,11 +152,15 @@ def encode(
             size,
             offset,
             where,
-            xxh3_128_digest(payload),
+            hash_128(payload),
         )
-        chain = xxh3_128_digest(chain + front)
+        chain = hash_128(chain + front)
         head = head_of(front, chain, salt)
-        parts += head, sum_of(xxh3_64_intdigest(head)), payload, _PADDING[size & 7]
+        add(head)
+        add(sum_of(hash_64(head)))
+        add(payload)
+        if size & 7:
+            add(_PADDING[size & 7])
     return b"".join(parts), chain
 
 
@@ -248,6 +254,9 @@ def pieces(start: int, end: int) -> list[tuple[int, int]]:
 
 def naturally_zero(payload: bytes, offset: int) -> bool:
     """Whether some sector's share of a payload that begins at ``offset`` is all zeros."""
+    edge = -offset % SECTOR
+    if payload[:1] != b"\0" and 0 not in payload[edge::SECTOR]:
+        return False  # No share begins with a zero.
     return any(
         not payload[a - offset : b - offset].strip(b"\0") for a, b in pieces(offset, offset + len(payload))
     )

@@ -90,7 +90,7 @@ class Journal:
         options = self._writer.options
         return self._writer.frames >= options.compact_frames or self._writer.bytes >= options.compact_bytes
 
-    def append(self, entries: Sequence[Entry]) -> list[int]:
+    def append(self, entries: Sequence[Entry]) -> range:
         """``Writer.append``: the entries' sequences, when all are durable."""
         return self._writer.append(entries)
 
@@ -122,7 +122,7 @@ class Journal:
             return
         self._open = False
         try:
-            if not self._writer.failed:
+            if self._writer.failure is None:
                 self._writer.seal()
         finally:
             try:

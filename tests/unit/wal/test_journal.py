@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 
 def put(journal, *payloads):
-    return journal.append([entry(payload) for payload in payloads])
+    return list(journal.append([entry(payload) for payload in payloads]))
 
 
 def payloads(folder):
