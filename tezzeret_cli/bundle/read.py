@@ -177,7 +177,8 @@ def _checked(bundle: str, entry: FileEntry, writable: bool) -> Stored:
     path = f"{bundle}/{entry.path}"
     if not (0 <= entry.stored_size <= FILE_LIMIT and 0 <= entry.size <= FILE_LIMIT):
         raise DamagedBundleError(f"{path}: claims an impossible size")
-    data = _read_regular(path, entry.stored_size, _read_writable if writable else _read_all)
+    read: Callable[[int, int], Stored] = _read_writable if writable else _read_all
+    data = _read_regular(path, entry.stored_size, read)
     if len(data) != entry.stored_size:
         raise DamagedBundleError(f"{path}: {len(data)} bytes where {entry.stored_size} are listed")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
@@ -231,8 +232,8 @@ def _read_writable(descriptor: int, size: int) -> memoryview:
 
 
 def _memory(size: int) -> memoryview:
-    """Memory of ``size`` bytes; where that is large, of huge pages if the system has some: each page costs the
-    first write to it half a microsecond."""
+    """Memory of ``size`` bytes; where that is large, of huge pages if the system has some: each page costs
+    half a microsecond when it is first written to."""
     if size < _HUGE_PAGE // 2:
         return memoryview(bytearray(size))
     mapped = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from tezzeret_cli import isa
 from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files
 from tezzeret_cli.bundle.target import mismatch
 from tezzeret_cli.bundle.use import in_use
@@ -32,6 +33,7 @@ OLDEST_TORCH = (2, 11)
 
 _LIBRARIES = Libraries()
 ecdsa.self_test()
+isa.cpu_flags()  # kept: the kernel takes as long to write them down as a signature takes to verify
 
 
 def load(
