@@ -2,9 +2,9 @@
 
 oneDNN makes code for each shape of a convolution when a process first meets it, up to a millisecond for
 each of forward, gradient of the input and gradient of the weight, and more where threads spin beside. A
-convolution whose kernel is a point is a matrix product, for which there is code already; a depthwise one with
-a small kernel is a few elementwise operations, and the gradient of its weight a sum, which the bundle's own
-library then has. Steps are faster, too (``docs/performance.md``).
+convolution whose kernel is a point is a matrix product, for which there is code already; a depthwise one in
+one dimension is a few elementwise operations, and the gradient of its weight a sum, for which the bundle's
+own library has code. Steps are faster, too (``docs/performance.md``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 
 TAPS = 9
-"""Up to how many points a depthwise kernel may have to be written out, point by point."""
+"""Up to how many points a depthwise kernel along one dimension may have to be written out, point by point.
+In two dimensions oneDNN's steps can be twice as fast."""
+
+PLACES = 256
+"""Up to how many places a depthwise result may have for the gradient of the weight to be a sum of windows."""
 
 aten = torch.ops.aten
 
@@ -41,9 +45,10 @@ def _forward(
 ) -> Any:
     if transposed or not _is_usual(x, weight):
         return NotImplemented
-    if _is_depthwise(x, weight, stride, groups) and _has_few_taps(weight):
+    depthwise = _is_depthwise(x, weight, stride, groups)
+    if depthwise and _is_short(weight):
         result = _taps(_padded(x, padding), weight, dilation)
-    elif _is_point(weight, stride, padding):
+    elif not depthwise and _is_point(weight, stride, padding):
         result = _image(_matrix(weight, groups) @ _columns(x, groups), x, groups)
     else:
         return NotImplemented
@@ -67,15 +72,17 @@ def _backward(
         return NotImplemented
     depthwise = _is_depthwise(x, weight, stride, groups)
     reach = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
-    written_out = depthwise and _has_few_taps(weight) and min(reach) >= 0
+    taps = depthwise and output_mask[0] and _is_short(weight) and min(reach) >= 0
+    windows = depthwise and output_mask[1] and math.prod(grad.shape[2:]) <= PLACES
     grad_x = grad_weight = grad_bias = None
-    if written_out or (depthwise and output_mask[1]):
-        if output_mask[0] and written_out:
+    if taps or windows:
+        rest = [output_mask[0] and not taps, output_mask[1] and not windows, False]
+        if any(rest):
+            where = (stride, padding, dilation, transposed, output_padding, groups)
+            grad_x, grad_weight, _ = aten.convolution_backward.default(grad, x, weight, None, *where, rest)
+        if taps:
             grad_x = _taps(_padded(grad, reach), weight.flip(list(range(2, weight.dim()))), dilation)
-        elif output_mask[0]:
-            rest = (stride, padding, dilation, transposed, output_padding, groups, [True, False, False])
-            grad_x = aten.convolution_backward.default(grad, x, weight, None, *rest)[0]
-        if output_mask[1]:
+        if windows:
             grad_weight = _correlated(_padded(x, padding), grad, dilation).reshape(weight.shape)
     elif not depthwise and _is_point(weight, stride, padding):
         columns = _columns(grad, groups)
@@ -114,8 +121,9 @@ def _is_depthwise(x: Tensor, weight: Tensor, stride: Sequence[int], groups: int)
     return bool(x.shape[1] == groups == weight.shape[0] and groups > 1 and all(s == 1 for s in stride))
 
 
-def _has_few_taps(weight: Tensor) -> bool:
-    return math.prod(weight.shape[2:]) <= TAPS
+def _is_short(weight: Tensor) -> bool:
+    """Whether its kernel is a few points in a row."""
+    return weight.dim() == 3 and weight.shape[2] <= TAPS
 
 
 def _matrix(weight: Tensor, groups: int) -> Tensor:
