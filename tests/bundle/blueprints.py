@@ -248,6 +248,26 @@ def constant(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return Constant(), (torch.randn(3, 4),)
 
 
+class Convolved(nn.Module):
+    """Convolutions that are rewritten, in whole or in part, and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.point = nn.Conv2d(4, 8, 1)
+        self.grouped = nn.Conv2d(8, 8, 1, groups=2, bias=False)
+        self.apart = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.whole = nn.Conv2d(8, 4, 3, padding=1)
+        self.row = nn.Conv1d(4, 4, 5, padding=4, dilation=2, groups=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.whole(F.relu(self.apart(self.grouped(self.point(x)))))
+        return self.row(y.flatten(2))
+
+
+def convolved(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Convolved(), (torch.randn(3, 4, 6, 5),)
+
+
 class NanSource(nn.Module):
     """Gives NaN for finite input."""
 

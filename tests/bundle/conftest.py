@@ -26,6 +26,7 @@ NAMES = (
     "drawn",
     "switches",
     "constant",
+    "convolved",
     "asks_for_gradients",
     "data_dependent",
     "overwriting",

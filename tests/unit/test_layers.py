@@ -31,6 +31,7 @@ CHILD = (
     *(
         "build",
         "capture",
+        "convolutions",
         "lower",
         "prewarm",
         "private",

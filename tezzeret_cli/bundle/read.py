@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
 import os
 import stat
 import threading
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,6 +22,7 @@ from tezzeret_cli.model.manifest import FORMAT, Encoding, FileEntry, Manifest
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressor
 
+T = TypeVar("T")
 MANIFEST = "manifest.json"
 SIGNATURE = "bundle.sigstore.json"
 MANIFEST_LIMIT = 16 << 20
@@ -29,6 +33,10 @@ FILE_LIMIT = 4 << 30
 INFLATED_LIMIT = 64 << 20
 """No compressed file (text for people) inflates to more than this many bytes."""
 
+Stored = bytes | memoryview
+"""The bytes of a file as they are on disk."""
+
+_HUGE_PAGE = 2 << 20
 _EMPTY_FRAME = bytes.fromhex("28b52ffd2000010000")
 _DECODER = msgspec.json.Decoder(Manifest)
 _thread = threading.local()
@@ -46,7 +54,7 @@ def read_manifest(bundle: Path) -> tuple[Manifest, bytes]:
     anything that this version does not know, or is of a newer format.
     """
     path = os.path.join(bundle, MANIFEST)
-    data = _read_regular(path, MANIFEST_LIMIT)
+    data = _read_regular(path, MANIFEST_LIMIT, _read_all)
     try:
         manifest = decode_strict(
             data, _DECODER, f"{path}: not a manifest", DamagedBundleError, nearly_canonical
@@ -76,17 +84,18 @@ def read_signature(bundle: Path) -> bytes | None:
     """The bytes of the signature file, ``None`` when there is none. Raises ``DamagedBundleError`` for what is
     not a regular file of reasonable size."""
     try:
-        return _read_regular(os.path.join(bundle, SIGNATURE), SIGNATURE_LIMIT)
+        return _read_regular(os.path.join(bundle, SIGNATURE), SIGNATURE_LIMIT, _read_all)
     except DamagedBundleError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise
 
 
-def read_files(bundle: Path, manifest: Manifest) -> dict[str, bytes]:
+def read_files(bundle: Path, manifest: Manifest, writable: Collection[str] = ()) -> dict[str, Stored]:
     """The stored bytes of every listed file, each checked against its size and sha256.
 
-    Nothing is inflated. Raises ``DamagedBundleError`` when a file or folder is missing, added, linked, not
+    Nothing is inflated. Those of ``writable`` paths are in memory that the caller may keep and write to.
+    Raises ``DamagedBundleError`` when a file or folder is missing, added, linked, not
     regular, or differs; the signature file is expected where the manifest names it.
     """
     where = os.fspath(bundle)
@@ -109,10 +118,10 @@ def read_files(bundle: Path, manifest: Manifest) -> dict[str, bytes]:
             )
         if SIGNATURE in listed - present:
             raise DamagedBundleError(f"{bundle}: its signature file {SIGNATURE} is missing")
-    return {entry.path: _checked(where, entry) for entry in manifest.files}
+    return {entry.path: _checked(where, entry, entry.path in writable) for entry in manifest.files}
 
 
-def inflate(entry: FileEntry, stored: bytes) -> bytes:
+def inflate(entry: FileEntry, stored: Stored) -> Stored:
     """The original bytes of a checked file: exactly one whole frame. Raises ``DamagedBundleError`` when the
     size is not as listed, or is more than ``INFLATED_LIMIT``; at most that much is ever held."""
     if entry.encoding is Encoding.IDENTITY:
@@ -164,11 +173,12 @@ def _present(folder: str, prefix: str = "") -> set[str]:
     return found
 
 
-def _checked(bundle: str, entry: FileEntry) -> bytes:
+def _checked(bundle: str, entry: FileEntry, writable: bool) -> Stored:
     path = f"{bundle}/{entry.path}"
     if not (0 <= entry.stored_size <= FILE_LIMIT and 0 <= entry.size <= FILE_LIMIT):
         raise DamagedBundleError(f"{path}: claims an impossible size")
-    data = _read_regular(path, entry.stored_size)
+    read: Callable[[int, int], Stored] = _read_writable if writable else _read_all
+    data = _read_regular(path, entry.stored_size, read)
     if len(data) != entry.stored_size:
         raise DamagedBundleError(f"{path}: {len(data)} bytes where {entry.stored_size} are listed")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
@@ -176,8 +186,9 @@ def _checked(bundle: str, entry: FileEntry) -> bytes:
     return data
 
 
-def _read_regular(path: str, limit: int) -> bytes:
-    """At most ``limit`` bytes of a regular file that has one name, opened without following a link."""
+def _read_regular(path: str, limit: int, read: Callable[[int, int], T]) -> T:
+    """What ``read`` gives of a regular file of at most ``limit`` bytes that has one name, opened without
+    following a link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -195,7 +206,7 @@ def _read_regular(path: str, limit: int) -> bytes:
             )
         if status.st_size > limit:
             raise DamagedBundleError(f"{path}: larger than the {limit} bytes allowed")
-        return _read_all(descriptor, status.st_size)
+        return read(descriptor, status.st_size)
     except OSError as error:
         raise DamagedBundleError(f"{path}: cannot be read: {error.strerror}") from error
     finally:
@@ -209,3 +220,23 @@ def _read_all(descriptor: int, size: int) -> bytes:
     while len(data) < size and (part := os.read(descriptor, size + 1 - len(data))):
         data += part
     return data
+
+
+def _read_writable(descriptor: int, size: int) -> memoryview:
+    """The same in memory that can be written to."""
+    memory = _memory(size + 1)
+    filled = 0
+    while filled <= size and (part := os.readv(descriptor, [memory[filled:]])):
+        filled += part
+    return memory[:filled]
+
+
+def _memory(size: int) -> memoryview:
+    """Memory of ``size`` bytes; where that is large, of huge pages if the system has some: each page costs
+    half a microsecond when it is first written to."""
+    if size < _HUGE_PAGE // 2:
+        return memoryview(bytearray(size))
+    mapped = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a system without huge pages gives ordinary ones
+        mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)[:size]

@@ -31,7 +31,7 @@ class Libraries:
         self._lock = threading.Lock()
 
     def open(
-        self, name: str, sha256: str, entry: int, read: Callable[[], bytes], device: torch.device
+        self, name: str, sha256: str, entry: int, read: Callable[[], bytes | memoryview], device: torch.device
     ) -> private.Run:
         """The run function of a library's ``entry``-th graph. What ``read`` gives is mapped at most once.
 
@@ -59,7 +59,7 @@ def _run(name: str, path: str, device: torch.device, entry: int) -> private.Run:
 
 
 @contextlib.contextmanager
-def _mapped(name: str, data: bytes) -> Iterator[str]:
+def _mapped(name: str, data: bytes | memoryview) -> Iterator[str]:
     """The path of a sealed memory file with ``data``."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:

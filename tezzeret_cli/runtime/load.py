@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as load_tensors
 
+from tezzeret_cli import isa
 from tezzeret_cli.bundle.read import MANIFEST, inflate, read_files
 from tezzeret_cli.bundle.target import mismatch
 from tezzeret_cli.bundle.use import in_use
@@ -19,6 +19,7 @@ from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
 from tezzeret_cli.runtime.find import compute_capability
 from tezzeret_cli.runtime.library import Libraries
 from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Program
+from tezzeret_cli.runtime.tensors import tensors_in
 from tezzeret_cli.runtime.variant import RunnableVariant
 from tezzeret_cli.trust import ecdsa
 from tezzeret_cli.trust.policy import Policy
@@ -32,6 +33,7 @@ OLDEST_TORCH = (2, 11)
 
 _LIBRARIES = Libraries()
 ecdsa.self_test()
+isa.cpu_flags()  # kept: the kernel takes as long to write them down as a signature takes to verify
 
 
 def load(
@@ -70,8 +72,9 @@ def load(
                 advice="load it with quarantined=True if that is what you want",
             )
         where = _device(manifest, device)
-        files = read_files(bundle, manifest)
+        files = read_files(bundle, manifest, writable=(TENSORS,))
     entries = {entry.path: entry for entry in manifest.files}
+    tensors = tensors_in(_writable(inflate(entries[TENSORS], files.pop(TENSORS))))
 
     def open_library(graph: Graph) -> private.Run:
         entry = entries[graph.library]
@@ -91,9 +94,13 @@ def load(
     ]
     for variant in variants[:1]:
         variant.open()
-    tensors = load_tensors(inflate(entries[TENSORS], files[TENSORS]))
     program = Program(manifest, variants, where, on_guard_miss, allow_factories)
     return BundleModule(program, tensors)
+
+
+def _writable(data: bytes | memoryview) -> memoryview:
+    """What was inflated is copied, since nothing may write to ``bytes``."""
+    return memoryview(bytearray(data)) if isinstance(data, bytes) else data
 
 
 def _device(manifest: Manifest, wanted: str | torch.device | None) -> torch.device:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tezzeret_cli.bundle.canonical import is_guard_digest
-from tezzeret_cli.bundle.read import inflate, read_files, read_manifest, read_signature
+from tezzeret_cli.bundle.read import Stored, inflate, read_files, read_manifest, read_signature
 from tezzeret_cli.bundle.scan import BUNDLES
 from tezzeret_cli.bundle.target import mismatch
 from tezzeret_cli.bundle.version import lineage, parse
@@ -24,7 +24,7 @@ class Verified(msgspec.Struct, frozen=True):
 
     manifest: Manifest
     data: bytes
-    files: dict[str, bytes]
+    files: dict[str, Stored]
     signed_by: SignedBy
 
 

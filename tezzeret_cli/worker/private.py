@@ -24,6 +24,7 @@ from torch._guards import TracingContext
 from torch.fx import GraphModule
 
 from tezzeret_cli.model.manifest import OutputKind
+from tezzeret_cli.worker import convolutions
 
 shape_config: Any = importlib.import_module("torch.fx.experimental._config")
 
@@ -161,7 +162,7 @@ def _splitting_backend(found: Trace) -> Callable[..., Any]:
         bw_compiler=keep_backward,
         inference_compiler=keep_forward,
         partition_fn=min_cut_rematerialization_partition,
-        decompositions=select_decomp_table(),
+        decompositions={**select_decomp_table(), **convolutions.decompositions()},
         keep_inference_input_mutations=True,
     )
 
