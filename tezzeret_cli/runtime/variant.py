@@ -91,7 +91,7 @@ class RunnableVariant:
         if self._step is None:
             self.open()
         if self._step is not None:
-            results = _Function.apply(self._step, *tensors) if grad else self._step.infer(tensors)
+            results = _apply(self._step, *tensors) if grad else self._step.infer(tensors)
         if self.mutated:
             torch.autograd.graph.increment_version([tensors[position] for position in self.mutated])
         if self._single:
@@ -224,6 +224,9 @@ class _Function(torch.autograd.Function):
         found = _gradients(ctx, *grads)
         # Gradient mode is on when a graph of the gradient is asked for.
         return private.not_again(found) if torch.is_grad_enabled() else found
+
+
+_apply = private.direct_apply(_Function)
 
 
 def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
