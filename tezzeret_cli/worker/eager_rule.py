@@ -1,0 +1,65 @@
+"""Which batches eager serves, by what was measured in the proof. Pure, and torch-free.
+
+A machine that does other work slows both sides down, so what counts is how the two compare when they take turns,
+and only what is seen in every round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tezzeret_cli.model.job import BatchRange
+from tezzeret_cli.model.manifest import StepTimes
+
+MARGIN = 1.10
+"""The compiled step must have been this many times eager's, in every round, for eager to serve a batch. A step that
+is really 5 % slower may be measured at 10 %, and one that is as fast hardly ever three times in a row."""
+
+ROUNDS = 3
+
+
+def step_times(batch: int, rounds: Sequence[tuple[Sequence[float], Sequence[float]]]) -> StepTimes:
+    """What ``rounds`` of milliseconds, (compiled, eager) each, come to."""
+    compiled = [sample for mine, _ in rounds for sample in mine]
+    eager = [sample for _, theirs in rounds for sample in theirs]
+    least = min(lower_quartile(mine) / lower_quartile(theirs) for mine, theirs in rounds)
+    return StepTimes(
+        batch=batch,
+        compiled_ms=round(lower_quartile(compiled), 6),
+        eager_ms=round(lower_quartile(eager), 6),
+        slower=round(least, 4),
+        samples=len(compiled),
+    )
+
+
+def lower_quartile(samples: Sequence[float]) -> float:
+    """Of one or more samples: a quarter of them, or the first, is not above it."""
+    return sorted(samples)[(len(samples) - 1) // 4]
+
+
+def eager_batches(times: Sequence[StepTimes]) -> tuple[BatchRange, ...]:
+    """The batches that eager serves.
+
+    Eager serves a measured batch where ``slower`` is above ``MARGIN``, and a batch between two measured ones
+    where it serves both. Everything else, so also what is outside the measured batches, is served compiled.
+    """
+    found: list[BatchRange] = []
+    joined = False
+    for batch in sorted({step.batch for step in times}):
+        if all(step.slower > MARGIN for step in times if step.batch == batch):
+            first = found.pop().min if joined else batch
+            found.append(BatchRange(first, batch))
+            joined = True
+        else:
+            joined = False
+    return tuple(found)
+
+
+def told(variant: str, times: Sequence[StepTimes], eager: Sequence[BatchRange]) -> str | None:
+    """A line for people where eager serves some of a variant."""
+    if not eager:
+        return None
+    if max(step.batch for step in times) == 0:
+        return f"{variant}: eager is faster, and serves calls that take a gradient"
+    spans = ", ".join(f"{r.min} to {r.max}" if r.max > r.min else str(r.min) for r in eager)
+    return f"{variant}: eager is faster at batch {spans}, and serves calls of it that take a gradient"
