@@ -29,12 +29,14 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 CHILD = (
     *(
+        "beside_eager",
         "build",
         "capture",
         "lower",
         "prewarm",
         "private",
         "private_inductor",
+        "private_openmp",
         "prove",
         "reference",
         "rehearse",

@@ -221,6 +221,21 @@ class Binding:
             reasons.append(reason)
         return self._run_eager(module, reasons, args, kwargs, layout.strangers())
 
+    def served_by(self, module: BundleModule, args: tuple[Any, ...]) -> tuple[int, int] | None:
+        """The number of the variant whose guards let a call of ``module`` pass, and its batch (0 where no size
+        moves); ``None`` where there is none."""
+        layout = _Layout(module, self.program.manifest)
+        slots = layout.tensors()
+        for number, variant in enumerate(self.program.variants):
+            if slots is None or (variant.training is not None and not layout.mode_is(variant.training)):
+                continue
+            inputs = flatten(variant.arguments, args)
+            if not isinstance(inputs, str):
+                tensors = _select(variant, inputs, slots)
+                if variant.refuse(tensors) is None:
+                    return number, variant.guards.batch(tensors)
+        return None
+
     def _eager_preferred(self, variant: RunnableVariant, tensors: Sequence[Tensor], grad: bool) -> bool:
         """Whether eager is preferred for a call inside the guards, and can serve it."""
         if self.program.prefer == "faster":

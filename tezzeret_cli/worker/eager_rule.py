@@ -37,21 +37,24 @@ def lower_quartile(samples: Sequence[float]) -> float:
     return sorted(samples)[(len(samples) - 1) // 4]
 
 
-def eager_batches(times: Sequence[StepTimes]) -> tuple[BatchRange, ...]:
-    """The batches that eager serves.
+def eager_batches(times: Sequence[StepTimes], highest: int) -> tuple[BatchRange, ...]:
+    """The batches that eager serves, of those up to ``highest`` (0 where no size moves).
 
     Eager serves a measured batch where ``slower`` is above ``MARGIN``, and a batch between two measured ones
-    where it serves both. Everything else, so also what is outside the measured batches, is served compiled.
+    where it serves both. It serves what is beyond the largest measured batch where it serves the two largest and
+    its lead grew from one to the other. Everything else is served compiled.
     """
+    slower = {step.batch: min(t.slower for t in times if t.batch == step.batch) for step in times}
     found: list[BatchRange] = []
     joined = False
-    for batch in sorted({step.batch for step in times}):
-        if all(step.slower > MARGIN for step in times if step.batch == batch):
+    for batch in sorted(slower):
+        if slower[batch] > MARGIN:
             first = found.pop().min if joined else batch
             found.append(BatchRange(first, batch))
-            joined = True
-        else:
-            joined = False
+        joined = slower[batch] > MARGIN
+    largest = sorted(slower)[-2:]
+    if len(largest) == 2 and MARGIN < slower[largest[0]] <= slower[largest[1]] and largest[1] < highest:
+        found.append(BatchRange(found.pop().min, highest))
     return tuple(found)
 
 
