@@ -285,9 +285,9 @@ class StepTimes(msgspec.Struct, frozen=True, gc=False):
     """A training step (forward and backward) at one batch in the consumer proof: compiled code and eager in
     turns, in rounds.
 
-    ``batch`` is the size that moves, 0 where none does. ``compiled_ms`` and ``eager_ms`` are lower quartiles of
-    ``samples`` steps each. ``slower`` is how many times eager's the compiled step was, in the round where it
-    was least.
+    ``batch`` is the size that moves, 0 where none does. ``compiled_ms`` and ``eager_ms`` are lower quartiles
+    of ``samples`` steps each. ``slower`` is how many times eager's the compiled step was, in the round where
+    it was least.
     """
 
     batch: int

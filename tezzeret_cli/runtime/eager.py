@@ -1,5 +1,5 @@
-"""The original module, run on the bundle module's own tensors: the way out of a guard miss, and what serves the
-steps that are faster in eager."""
+"""The original module, run on the bundle module's own tensors: the way out of a guard miss, and what serves
+the steps that are faster in eager."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class EagerModule:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        """Call eager as if it were ``owner``, with the ``tensors`` of the manifest's slots; those that it replaces
-        are replaced in ``owner``, too."""
+        """Call eager as if it were ``owner``, with the ``tensors`` of the manifest's slots; those that it
+        replaces are replaced in ``owner``, too."""
         pairs = self._pairs
         if pairs is None or pairs[0] is not owner:
             pairs = self._pairs = owner, self._paired(owner)

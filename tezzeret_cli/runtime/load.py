@@ -51,9 +51,10 @@ def load(
     runs only for factories (``package.module.function``) that match a pattern of ``allow_factories``.
     A bundle in quarantine needs ``quarantined=True``.
 
-    ``prefer`` is about calls inside the guards: ``"faster"`` serves a training step as the bundle says is faster
-    for its batch, compiled or eager; ``"compiled"`` always the compiled code; ``"eager"`` always eager. Where
-    eager is preferred and cannot run (see ``allow_factories``), the compiled code serves the call.
+    ``prefer`` is about calls inside the guards: ``"faster"`` serves a training step as the bundle says is
+    faster for its batch, compiled or eager; ``"compiled"`` always the compiled code; ``"eager"`` always
+    eager. Where eager is preferred and cannot run (see ``allow_factories``), the compiled code serves the
+    call.
 
     ``trust`` decides whose signature is believed (``tezzeret_cli.trust``); by default that of the keys in
     this user's ``trusted-keys.d``. ``trust=UNVERIFIED`` opens what anybody made.

@@ -20,8 +20,9 @@ OnGuardMiss = Literal["eager", "raise"]
 Prefer = Literal["faster", "compiled", "eager"]
 
 CALLS_BEFORE_EAGER = 256
-"""So many calls that eager would serve faster are served compiled first. Eager's module has to be imported and built,
-which takes as long as they lose together; a process that makes only a few steps never needs it."""
+"""So many calls that eager would serve faster are served compiled first. Eager's module has to be imported
+and built, which takes as long as they lose together; a process that makes only a few steps never needs
+it."""
 
 _PATTERNS_KEPT = 8
 
@@ -131,10 +132,10 @@ class _Pattern:
 class Binding:
     """Connects one module instance with its program. Not shared and not copied: a copy starts afresh.
 
-    ``guard_misses`` counts calls outside the guards, ``eager_calls`` those that eager served for want of anything
-    else (all calls of a fallback bundle), ``last_miss`` says why the last miss was one. ``preferred_eager_calls``
-    counts those inside the guards that eager served since it is preferred, ``eager_unavailable`` says why it
-    cannot, once that was tried.
+    ``guard_misses`` counts calls outside the guards, ``eager_calls`` those that eager served for want of
+    anything else (all calls of a fallback bundle), ``last_miss`` says why the last miss was one.
+    ``preferred_eager_calls`` counts those inside the guards that eager served since it is preferred,
+    ``eager_unavailable`` says why it cannot, once that was tried.
     """
 
     def __init__(self, program: Program) -> None:
@@ -222,8 +223,8 @@ class Binding:
         return self._run_eager(module, reasons, args, kwargs, layout.strangers())
 
     def served_by(self, module: BundleModule, args: tuple[Any, ...]) -> tuple[int, int] | None:
-        """The number of the variant whose guards let a call of ``module`` pass, and its batch (0 where no size
-        moves); ``None`` where there is none."""
+        """The number of the variant whose guards let a call of ``module`` pass, and its batch (0 where no
+        size moves); ``None`` where there is none."""
         layout = _Layout(module, self.program.manifest)
         slots = layout.tensors()
         for number, variant in enumerate(self.program.variants):

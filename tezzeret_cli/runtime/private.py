@@ -64,9 +64,10 @@ def tensor_check(
 
 
 def direct_apply(function: type[torch.autograd.Function]) -> Callable[..., tuple[Tensor, ...]]:
-    """``function.apply`` without what that does first, in Python, for transforms of ``torch.func`` and for the
-    tensors that such a transform left behind. The guards have refused both."""
-    apply: Callable[..., tuple[Tensor, ...]] = super(torch.autograd.Function, function).apply
+    """``function.apply`` without what that does first, in Python, for transforms of ``torch.func`` and for
+    the tensors that such a transform left behind. The guards have refused both."""
+    base: Any = super(torch.autograd.Function, function)
+    apply: Callable[..., tuple[Tensor, ...]] = base.apply
     return apply
 
 

@@ -1,4 +1,5 @@
-"""Training steps of a proved bundle beside eager's, in the process that proved it: what decides who serves a batch.
+"""Training steps of a proved bundle beside eager's, in the process that proved it: what decides who serves a
+batch.
 
 Both are loaded by the consumer's loader and called as a consumer calls them. What this costs is bounded; what
 cannot be compared within that is served compiled.
@@ -43,8 +44,8 @@ def beside_eager(
 ) -> tuple[tuple[Serving, ...], tuple[str, ...]]:
     """What the steps of each variant took and who serves them, and lines about it for people.
 
-    ``compiled`` is the bundle, loaded to be served compiled; it is trained by this. What the module raises, which
-    is proved already, ends in a line.
+    ``compiled`` is the bundle, loaded to be served compiled; it is trained by this. What the module raises,
+    which is proved already, ends in a line.
     """
     manifest = compiled.tezzeret.manifest
     allowed = (manifest.factory.path.replace(":", "."),)
@@ -100,8 +101,8 @@ def _highest(manifest: Manifest, variant: int) -> int:
 def _wider(
     manifest: Manifest, variant: int, batch: int, inputs: Sequence[Tensor], times: Sequence[StepTimes]
 ) -> Iterator[tuple[int, Sequence[Tensor]]]:
-    """Batches larger than ``batch`` up to what the guards allow, as long as the last of ``times``, which grows
-    meanwhile, says that a step is quick."""
+    """Batches larger than ``batch`` up to what the guards allow, as long as the last of ``times``, which
+    grows meanwhile, says that a step is quick."""
     highest = _highest(manifest, variant)
     while 0 < batch < highest and times and times[-1].batch == batch:
         wider = min(highest, batch * WIDER)
@@ -124,11 +125,10 @@ class _Race:
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
         ``EagerUnavailableError``, and what the module raises."""
-        compiled, eager = self._modules
         for module in self._modules:
             module.train(case.training)
             self._step(module, case, inputs)
-        if reason := eager.tezzeret.eager_unavailable:
+        if reason := self._modules[1].tezzeret.eager_unavailable:
             raise EagerUnavailableError(reason)
         pair = min(self._pair(case, inputs) for _ in range(2))
         pair_s = sum(pair) / 1e3

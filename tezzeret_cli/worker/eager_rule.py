@@ -1,7 +1,7 @@
 """Which batches eager serves, by what was measured in the proof. Pure, and torch-free.
 
-A machine that does other work slows both sides down, so what counts is how the two compare when they take turns,
-and only what is seen in every round.
+A machine that does other work slows both sides down, so what counts is how the two compare when they take
+turns, and only what is seen in every round.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from tezzeret_cli.model.job import BatchRange
 from tezzeret_cli.model.manifest import StepTimes
 
 MARGIN = 1.10
-"""The compiled step must have been this many times eager's, in every round, for eager to serve a batch. A step that
-is really 5 % slower may be measured at 10 %, and one that is as fast hardly ever three times in a row."""
+"""The compiled step must have been this many times eager's, in every round, for eager to serve a batch. A
+step that is really 5 % slower may be measured at 10 %, and one that is as fast hardly ever three times in a
+row."""
 
 ROUNDS = 3
 
@@ -41,8 +42,8 @@ def eager_batches(times: Sequence[StepTimes], highest: int) -> tuple[BatchRange,
     """The batches that eager serves, of those up to ``highest`` (0 where no size moves).
 
     Eager serves a measured batch where ``slower`` is above ``MARGIN``, and a batch between two measured ones
-    where it serves both. It serves what is beyond the largest measured batch where it serves the two largest and
-    its lead grew from one to the other. Everything else is served compiled.
+    where it serves both. It serves what is beyond the largest measured batch where it serves the two largest
+    and its lead grew from one to the other. Everything else is served compiled.
     """
     slower = {step.batch: min(t.slower for t in times if t.batch == step.batch) for step in times}
     found: list[BatchRange] = []

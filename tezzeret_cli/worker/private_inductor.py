@@ -22,8 +22,8 @@ from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
-from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.private import several_threads, shape_config
+from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.sources import Code, with_own_container
 from tezzeret_cli.worker.toolchain import Flags
 
