@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 
 import pytest
@@ -48,8 +49,6 @@ def step(module, x):
 
 def forced(tezzeret, source, folder, eager):
     """A copy of a bundle whose manifest says that eager serves these batches of every variant."""
-    import shutil
-
     shutil.copytree(source, folder)
     manifest, _ = read_manifest(folder)
     times = tuple(StepTimes(span.max, 2.0, 1.0, 1.5, 10) for span in eager)
@@ -167,7 +166,14 @@ def test_training_goes_on_where_it_was_when_eager_takes_over(forged, tezzeret, t
     torch.testing.assert_close(bundle.state_dict(), module.state_dict(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_factory_that_the_proof_cannot_import_is_not_compared(forged):
-    manifest, _ = read_manifest(forged.path("mlp"))
-    assert manifest.serving == ()
-    assert any("was not compared with eager's" in note for note in manifest.notes)
+def test_somebodys_own_modules_are_compared_with_eager_too(forged):
+    for name in ("mlp", "encoder", "tied_embedding", "options"):
+        manifest, _ = read_manifest(forged.path(name))
+        assert {serving.variant for serving in manifest.serving} <= set(range(len(manifest.variants)))
+        assert manifest.serving, manifest.notes
+
+
+def test_what_takes_no_gradient_is_not_compared(forged):
+    manifest, _ = read_manifest(forged.path("tells_width"))
+    assert not manifest.eager_fallback
+    assert not any(serving.eager for serving in manifest.serving)

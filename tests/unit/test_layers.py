@@ -46,6 +46,13 @@ CHILD = (
 )
 TORCH_HOMES = ("blueprints", "runtime", *(f"worker/{name}.py" for name in CHILD))
 
+PRIVATE = (
+    "runtime/private.py",
+    "worker/private.py",
+    "worker/private_inductor.py",
+    "worker/private_openmp.py",
+)
+
 
 def modules() -> list[Path]:
     return [path for path in sorted(PACKAGE.rglob("*.py")) if not path.name.endswith("_pb2.py")]
@@ -89,8 +96,8 @@ def test_torch_is_imported_only_where_modules_are_built_and_run(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=relative)
-def test_torchs_private_modules_are_used_in_three_files_only(path):
-    if relative(path) in ("worker/private.py", "worker/private_inductor.py", "runtime/private.py"):
+def test_torchs_private_modules_are_used_in_their_files_only(path):
+    if relative(path) in PRIVATE:
         return
     source = path.read_text()
     private = (
