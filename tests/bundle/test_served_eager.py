@@ -1,4 +1,5 @@
-"""Where the proof measured that eager is faster, eager serves training steps; the compiled code is there all the same."""
+"""Where the proof measured that eager is faster, eager serves training steps; the compiled code stays
+there."""
 
 from __future__ import annotations
 
