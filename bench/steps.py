@@ -29,10 +29,9 @@ def main(args: list[str]) -> None:
         return
     rest = [WITHOUT] if WITHOUT in args else []
     print(machine())
-    print(
-        "blueprint\tbundle us\tlibraries us\teager us\tcompile
-        us\tbundle/eager\tlibraries/eager\tbundle/compile" "\tguard us\teager serves"
-    )
+    columns = "blueprint", "bundle us", "libraries us", "eager us", "compile us"
+    ratios = "bundle/eager", "libraries/eager", "bundle/compile"
+    print(*columns, *ratios, "guard us", "eager serves", sep="\t")
     rows = []
     for path, manifest in bundles([arg for arg in args if arg != WITHOUT]):
         command = [sys.executable, "-m", "bench.steps", "--one", str(path), *rest]
@@ -41,10 +40,10 @@ def main(args: list[str]) -> None:
             print(f"{manifest.blueprint_id}\tfailed: {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
         bundle, libraries, eager, compiled, guard = map(float, done.stdout.split()[-5:])
-        ratios = (bundle / eager, libraries / eager, bundle / compiled)
-        rows.append(ratios)
+        found = (bundle / eager, libraries / eager, bundle / compiled)
+        rows.append(found)
         times = "\t".join(f"{value:.1f}" for value in (bundle, libraries, eager, compiled))
-        compared = "\t".join(f"{ratio:.2f}" for ratio in ratios)
+        compared = "\t".join(f"{ratio:.2f}" for ratio in found)
         name = f"{manifest.blueprint_id} {manifest.descriptor.name}"
         print(f"{name}\t{times}\t{compared}\t{guard:.2f}\t{served(manifest)}", flush=True)
     means = [geometric_mean(ratio) for ratio in zip(*rows, strict=True)]
