@@ -3,7 +3,6 @@ there."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
 
@@ -20,16 +19,6 @@ from tezzeret_cli.trust import trusted_keys
 
 LARGE = 1024
 """At this batch of relu the compiled step, which writes a mask, takes five times as long as eager's."""
-
-
-@pytest.fixture(scope="module")
-def relu(tezzeret, tmp_path_factory):
-    """A bundle of relu and the job's report, as the real command made them."""
-    store = tmp_path_factory.mktemp("served") / "store"
-    done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", "--json", timeout=300)
-    assert done.returncode == 0, done.stderr
-    (report,) = json.loads(done.stdout)["jobs"]
-    return store / report["bundle"], report
 
 
 @pytest.fixture
