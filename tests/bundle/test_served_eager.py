@@ -55,7 +55,7 @@ def test_a_bundle_says_what_was_measured_and_which_batches_eager_serves(relu):
     (serving,) = manifest.serving
     batches = [times.batch for times in serving.times]
     assert batches == sorted(batches)
-    assert {1, 8, LARGE} <= set(batches)
+    assert {1, 8} < set(batches)
     for times in serving.times:
         assert 0 < times.compiled_ms < 1000
         assert 0 < times.eager_ms < 1000
