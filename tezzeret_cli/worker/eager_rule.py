@@ -6,6 +6,7 @@ turns, and only what is seen in every round.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from tezzeret_cli.model.job import BatchRange
@@ -41,20 +42,22 @@ def lower_quartile(samples: Sequence[float]) -> float:
 def eager_batches(times: Sequence[StepTimes], highest: int) -> tuple[BatchRange, ...]:
     """The batches that eager serves, of those up to ``highest`` (0 where no size moves).
 
-    Eager serves a measured batch where ``slower`` is above ``MARGIN``, and a batch between two measured ones
-    where it serves both. It serves what is beyond the largest measured batch where it serves the two largest
-    and its lead grew from one to the other. Everything else is served compiled.
+    Eager is faster at a measured batch where ``slower`` is above ``MARGIN``. It serves from one such batch
+    to the next where there is no other between them. One alone among others is not believed: how the two
+    compare changes little from a batch to the next, and noise does. What is beyond the largest measured
+    batch it serves where it serves that one, and its lead did not shrink towards it. Everything else is
+    served compiled.
     """
     slower = {step.batch: min(t.slower for t in times if t.batch == step.batch) for step in times}
+    measured = sorted(slower)
+    if len(measured) == 1:
+        return tuple(BatchRange(batch, batch) for batch in measured if slower[batch] > MARGIN)
     found: list[BatchRange] = []
-    joined = False
-    for batch in sorted(slower):
-        if slower[batch] > MARGIN:
-            first = found.pop().min if joined else batch
-            found.append(BatchRange(first, batch))
-        joined = slower[batch] > MARGIN
-    largest = sorted(slower)[-2:]
-    if len(largest) == 2 and MARGIN < slower[largest[0]] <= slower[largest[1]] and largest[1] < highest:
+    for below, above in itertools.pairwise(measured):
+        if slower[below] > MARGIN and slower[above] > MARGIN:
+            joined = bool(found) and found[-1].max == below
+            found.append(BatchRange(found.pop().min if joined else below, above))
+    if found and found[-1].max == measured[-1] < highest and slower[measured[-2]] <= slower[measured[-1]]:
         found.append(BatchRange(found.pop().min, highest))
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -20,11 +21,13 @@ def times(**slower: float) -> list[StepTimes]:
     ("measured", "highest", "expected"),
     [
         (times(b1=0.9, b8=1.0), 1024, ()),
-        (times(b1=1.5, b8=1.0), 1024, (BatchRange(1, 1),)),
+        (times(b1=1.5, b8=1.0), 1024, ()),
         (times(b1=1.5, b3=1.3, b8=1.2), 1024, (BatchRange(1, 8),)),
         (times(b1=1.2, b3=1.3, b8=1.5), 1024, (BatchRange(1, 1024),)),
         (times(b1=1.2, b3=1.3, b8=1.5), 8, (BatchRange(1, 8),)),
-        (times(b1=1.5, b3=1.0, b8=1.5), 1024, (BatchRange(1, 1), BatchRange(8, 8))),
+        (times(b1=1.5, b3=1.0, b8=1.5), 1024, ()),
+        (times(b1=0.7, b3=3.0, b4=0.2, b9=0.2), 1024, ()),
+        (times(b1=1.2, b3=1.2, b8=1.0, b9=1.4, b17=1.3), 1024, (BatchRange(1, 3), BatchRange(9, 17))),
         (times(b8=1.5), 1024, (BatchRange(8, 8),)),
         (times(b0=1.5), 0, (BatchRange(0, 0),)),
         (times(b8=MARGIN), 8, ()),
@@ -39,22 +42,17 @@ def test_the_rule(measured, highest, expected):
 @pytest.mark.parametrize("seed", range(200))
 def test_what_eager_serves_was_measured_to_be_faster_on_both_sides(seed):
     draw = random.Random(seed)
-    sizes = draw.sample(range(1, 200), draw.randint(1, 8))
-    slower = {size: draw.choice([0.5, 1.0, MARGIN, 1.2, 2.0]) for size in sizes}
+    sizes = sorted(draw.sample(range(1, 200), draw.randint(2, 8)))
+    slower = {size: draw.choice([0.5, MARGIN, 1.2, 2.0]) for size in sizes}
     measured = [StepTimes(size, value, 1.0, value, 9) for size, value in slower.items()]
     spans = eager_batches(measured, 200)
     assert spans == eager_batches(draw.sample(measured, len(measured)), 200)
-    for batch in range(1, 201):
-        served = [span for span in spans if span.min <= batch <= span.max]
-        assert len(served) <= 1
-        below = max((size for size in sizes if size <= batch), default=None)
-        above = min((size for size in sizes if size >= batch), default=None)
-        if above is None:
-            continue  # beyond what was measured
-        assert bool(served) == (below is not None and slower[below] > MARGIN and slower[above] > MARGIN)
-    beyond = any(span.max > max(sizes) for span in spans)
-    if beyond:
-        assert slower[max(sizes)] == max(slower[size] for size in sorted(sizes)[-2:]) > MARGIN
+    for batch in range(1, sizes[-1] + 1):
+        around = [pair for pair in itertools.pairwise(sizes) if pair[0] <= batch <= pair[1]]
+        faster = any(slower[below] > MARGIN and slower[above] > MARGIN for below, above in around)
+        assert [span.min <= batch <= span.max for span in spans].count(True) == faster, batch
+    beyond = any(span.max == 200 for span in spans)
+    assert beyond == (MARGIN < slower[sizes[-2]] <= slower[sizes[-1]])
 
 
 def test_one_round_in_which_they_were_alike_is_enough_to_stay_compiled():
