@@ -1,11 +1,14 @@
-"""A steady training step: bundle, eager and torch.compile in one process, medians and ratios.
+"""A steady training step: bundle, its libraries alone, eager and torch.compile in one process, medians and
+ratios.
 
-``python -m bench.steps [ID]... [--json FILE]`` measures the store's bundles. torch.compile compiles here,
-which takes half a minute for each module.
+``python -m bench.steps [--without-compile] [ID]... [--json FILE]`` measures the store's bundles on their
+factories' examples: as they are served, by the rule that may prefer eager (``serving`` in the manifest), and
+with the compiled code preferred. torch.compile compiles here, which takes half a minute for each module.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -13,50 +16,74 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench.support import STORE, Figures, bundles, geometric_mean, measuring
+from tezzeret_cli.model.manifest import Manifest
 
+WITHOUT = "--without-compile"
 ROUNDS = 15
 TARGET_S = 0.02
 
 
 def main(args: list[str]) -> None:
     if args[:1] == ["--one"]:
-        print(" ".join(f"{value:.3f}" for value in measure(args[1])))
+        print(" ".join(f"{value:.3f}" for value in measure(args[1], with_compile=len(args) == 2)))
         return
     with measuring("steps", args) as figures:
         compare(figures, args)
 
 
-def compare(figures: Figures, wanted: list[str]) -> None:
-    print("blueprint\tbundle us\teager us\tcompile us\tbundle/eager\tbundle/compile\tguard us")
-    ratios = []
-    for path, manifest in bundles(wanted):
-        command = [sys.executable, "-m", "bench.steps", "--one", str(path)]
+def compare(figures: Figures, args: list[str]) -> None:
+    rest = [WITHOUT] if WITHOUT in args else []
+    columns = "blueprint", "bundle us", "libraries us", "eager us", "compile us"
+    ratios = "bundle/eager", "libraries/eager", "bundle/compile"
+    print(*columns, *ratios, "guard us", "eager serves", sep="\t")
+    rows = []
+    for path, manifest in bundles([arg for arg in args if arg != WITHOUT]):
+        command = [sys.executable, "-m", "bench.steps", "--one", str(path), *rest]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"{manifest.blueprint_id}\tfailed: {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
-        bundle, eager, compiled, guard = map(float, done.stdout.split()[-4:])
-        ratios.append((bundle / eager, bundle / compiled))
+        bundle, libraries, eager, compiled, guard = map(float, done.stdout.split()[-5:])
+        found = (bundle / eager, libraries / eager, bundle / compiled)
+        rows.append(found)
+        times = "\t".join(f"{value:.1f}" for value in (bundle, libraries, eager, compiled))
+        compared = "\t".join(f"{ratio:.2f}" for ratio in found)
         name = f"{manifest.blueprint_id} {manifest.descriptor.name}"
         figures.add(
-            "bundles", blueprint=name, bundle_us=bundle, eager_us=eager, compile_us=compiled, guard_us=guard
+            "bundles",
+            blueprint=name,
+            bundle_us=bundle,
+            libraries_us=libraries,
+            eager_us=eager,
+            compile_us=compiled,
+            guard_us=guard,
         )
-        shown = f"{bundle:.1f}\t{eager:.1f}\t{compiled:.1f}\t{bundle / eager:.2f}\t{bundle / compiled:.2f}"
-        print(f"{name}\t{shown}\t{guard:.2f}", flush=True)
+        print(f"{name}\t{times}\t{compared}\t{guard:.2f}\t{served(manifest)}", flush=True)
+    means = [geometric_mean(ratio) for ratio in zip(*rows, strict=True)]
     print(
-        f"geometric means over {len(ratios)}: bundle/eager {geometric_mean(r[0] for r in ratios):.3f}, "
-        f"bundle/compile {geometric_mean(r[1] for r in ratios):.3f} (store {STORE})"
+        f"geometric means over {len(rows)}: bundle/eager {means[0]:.3f}, libraries/eager {means[1]:.3f}, "
+        f"bundle/compile {means[2]:.3f} (store {STORE})"
     )
 
 
-def measure(path: str) -> tuple[float, float, float, float]:
-    """Microseconds of a step of each, taken in turns, and of the guard check alone."""
+def served(manifest: Manifest) -> str:
+    """How many of the batches that the proof compared eager serves, over all variants."""
+    compared = [(serving, step.batch) for serving in manifest.serving for step in serving.times]
+    eager = [1 for serving, batch in compared if any(r.min <= batch <= r.max for r in serving.eager)]
+    return f"{len(eager)} of {len(compared)}"
+
+
+def measure(path: str, *, with_compile: bool) -> tuple[float, float, float, float, float]:
+    """Microseconds of a step of each, taken in turns (not a number for torch.compile where it is left out),
+    and of the guard check alone."""
     import torch
 
     import tezzeret_cli
     from tezzeret_cli.blueprints.construct import construct
+    from tezzeret_cli.runtime.module import CALLS_BEFORE_EAGER
 
     bundle = tezzeret_cli.load(path, on_guard_miss="raise")
+    libraries = tezzeret_cli.load(path, on_guard_miss="raise", prefer="compiled")
     manifest = bundle.tezzeret.manifest
     torch.manual_seed(0)
     device = bundle.tezzeret.program.device
@@ -64,8 +91,11 @@ def measure(path: str) -> tuple[float, float, float, float]:
     eager.to(device)
     inputs = [x.to(device) for x in calls[0]]
     inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
-    medians = in_turns((bundle, eager, torch.compile(eager)), inputs)
-    return medians[0], medians[1], medians[2], _guard_us(bundle, inputs)
+    for _ in range(CALLS_BEFORE_EAGER):
+        bundle(*inputs)
+    modules = [bundle, libraries, eager, *([torch.compile(eager)] if with_compile else [])]
+    medians = [*in_turns(modules, inputs), math.nan]
+    return medians[0], medians[1], medians[2], medians[3], _guard_us(libraries, inputs)
 
 
 def in_turns(modules: Sequence[Callable[..., object]], inputs: Sequence[object]) -> list[float]:

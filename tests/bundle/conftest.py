@@ -81,6 +81,16 @@ def forged(tmp_path_factory: pytest.TempPathFactory, tezzeret: Command) -> Forge
     return Forged(store, json.loads(done.stdout), trusted_keys(tezzeret.trusted))
 
 
+@pytest.fixture(scope="session")
+def relu(tezzeret: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """A bundle of the catalogue's relu and the job's report, as the real command made them."""
+    store = tmp_path_factory.mktemp("relu") / "store"
+    done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", "--json", timeout=300)
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)["jobs"]
+    return store / report["bundle"], report
+
+
 @pytest.fixture
 def eager():
     """``eager(name)``: the module as its factory builds it under the forge's seed, and its example."""

@@ -90,3 +90,29 @@ def test_the_same_code_gives_the_same_bytes_and_is_compiled_once(compile_mlp):
     elsewhere, compiled_elsewhere = compile_mlp("elsewhere", "other-cache")
     assert (compiled, compiled_again, compiled_elsewhere) == (2, 0, 2)
     assert libraries(first) == libraries(again) == libraries(elsewhere)
+
+
+THREADS = """
+import os, sys
+import torch, tezzeret_cli
+
+torch.set_num_threads(4)
+bundle = tezzeret_cli.load(sys.argv[1], on_guard_miss="raise", prefer="compiled")
+
+def started(batch):
+    before = len(os.listdir("/proc/self/task"))
+    with torch.no_grad():
+        x = torch.full((batch, 64), 0.5).requires_grad_()
+    bundle(x).backward(torch.ones(()).expand(batch, 64))
+    assert x.grad is not None
+    return len(os.listdir("/proc/self/task")) - before
+
+print(started(8), started(200), started(1024))
+"""
+
+
+def test_little_work_stays_on_one_thread_and_more_is_shared(relu, consumer):
+    path, _ = relu
+    done = consumer(THREADS, str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "0", "3"]

@@ -29,6 +29,7 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 
 CHILD = (
     *(
+        "beside_eager",
         "build",
         "capture",
         "convolutions",
@@ -36,6 +37,7 @@ CHILD = (
         "prewarm",
         "private",
         "private_inductor",
+        "private_openmp",
         "prove",
         "reference",
         "rehearse",
@@ -44,6 +46,13 @@ CHILD = (
     *("subject", "symbols"),
 )
 TORCH_HOMES = ("blueprints", "runtime", *(f"worker/{name}.py" for name in CHILD))
+
+PRIVATE = (
+    "runtime/private.py",
+    "worker/private.py",
+    "worker/private_inductor.py",
+    "worker/private_openmp.py",
+)
 
 
 def modules() -> list[Path]:
@@ -88,8 +97,8 @@ def test_torch_is_imported_only_where_modules_are_built_and_run(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=relative)
-def test_torchs_private_modules_are_used_in_three_files_only(path):
-    if relative(path) in ("worker/private.py", "worker/private_inductor.py", "runtime/private.py"):
+def test_torchs_private_modules_are_used_in_their_files_only(path):
+    if relative(path) in PRIVATE:
         return
     source = path.read_text()
     private = (

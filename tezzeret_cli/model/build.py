@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tezzeret_cli.model.job import Job
-from tezzeret_cli.model.manifest import Reason, Target, TensorGuard, TensorSlot, Timing, Variant
+from tezzeret_cli.model.manifest import Reason, Serving, Target, TensorGuard, TensorSlot, Timing, Variant
 
 
 class BuildRequest(msgspec.Struct, frozen=True):
@@ -73,11 +73,14 @@ class RehearsalRequest(msgspec.Struct, frozen=True):
 
 
 class ProofResult(msgspec.Struct, frozen=True, tag="proved"):
-    """``reason`` is ``None`` when every variant agreed with eager, forward and backward."""
+    """``reason`` is ``None`` when every variant agreed with eager, forward and backward. ``notes`` say why
+    steps were not compared with eager's, where they were not."""
 
     timing: Timing | None
     samples: tuple[float, ...] = ()
     reason: Reason | None = None
+    serving: tuple[Serving, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 WorkerReply = BuildResult | BuildRefused | ProofResult

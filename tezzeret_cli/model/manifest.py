@@ -11,7 +11,7 @@ import enum
 import msgspec
 
 from tezzeret_cli.model.descriptor import Descriptor
-from tezzeret_cli.model.job import Factory
+from tezzeret_cli.model.job import BatchRange, Factory
 
 FORMAT = 1
 """The format number this code writes. A reader refuses a higher one."""
@@ -281,6 +281,31 @@ class Timing(msgspec.Struct, frozen=True):
     threads: int = 1
 
 
+class StepTimes(msgspec.Struct, frozen=True, gc=False):
+    """A training step (forward and backward) at one batch in the consumer proof: compiled code and eager in
+    turns, in rounds.
+
+    ``batch`` is the size that moves, 0 where none does. ``compiled_ms`` and ``eager_ms`` are lower quartiles
+    of ``samples`` steps each. ``slower`` is how many times eager's the compiled step was, in the round where
+    it was least.
+    """
+
+    batch: int
+    compiled_ms: float
+    eager_ms: float
+    slower: float
+    samples: int
+
+
+class Serving(msgspec.Struct, frozen=True, gc=False):
+    """Which batches of the ``variant``-th variant eager serves where a gradient is wanted, since it is faster
+    there, and the measured steps that decided so (``worker/eager_rule.py``)."""
+
+    variant: int
+    times: tuple[StepTimes, ...]
+    eager: tuple[BatchRange, ...] = ()
+
+
 class Signing(enum.StrEnum):
     """How a bundle is signed: by a key, by a certificate for an identity, or not at all."""
 
@@ -296,7 +321,7 @@ class Manifest(msgspec.Struct, frozen=True):
     left unsigned on purpose, ``None`` one from before there were signatures.
     ``run`` is the id of the run that published it, in the journal of the host where that run was.
     ``quarantine`` says why nobody gets the bundle who does not ask for it. ``compiler_ms`` is the processor
-    time of compilers, within ``compile_ms``.
+    time of compilers, within ``compile_ms``. ``serving`` is empty where no step was compared with eager's.
     """
 
     format: int
@@ -333,3 +358,4 @@ class Manifest(msgspec.Struct, frozen=True):
     quarantine: str | None = None
     compiler_ms: float = 0.0
     signing: Signing | None = None
+    serving: tuple[Serving, ...] = ()

@@ -332,6 +332,8 @@ class Attempt:
             timing=timing,
             prewarm_ms=timing.load_ms + timing.first_forward_ms + timing.first_backward_ms if timing else 0.0,
             prewarm_samples=reply.samples if timing else (),
+            serving=reply.serving,
+            notes=(*self._draft.notes, *reply.notes),
         )
         publish(self._store, self._staged, draft, self._about_to_publish, self._options.signer)
         assert self._staged_report is not None

@@ -45,6 +45,13 @@ class TensorGuards:
                 return position, dim, extent.min, extent.max
         return None
 
+    def batch(self, tensors: Sequence[Tensor]) -> int:
+        """The size that moves in tensors that passed, 0 where none does."""
+        if not self._moving_sizes:
+            return 0
+        position, dim, extent = self._moving_sizes[0]
+        return tensors[position].shape[dim] // extent.factor
+
     @property
     def static(self) -> bool:
         return not self._moving_sizes and not self._moving_strides

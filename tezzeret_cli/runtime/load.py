@@ -18,7 +18,7 @@ from tezzeret_cli.runtime import private
 from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
 from tezzeret_cli.runtime.find import compute_capability
 from tezzeret_cli.runtime.library import Libraries
-from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Program
+from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Prefer, Program
 from tezzeret_cli.runtime.tensors import tensors_in
 from tezzeret_cli.runtime.variant import RunnableVariant
 from tezzeret_cli.trust import ecdsa
@@ -42,6 +42,7 @@ def load(
     device: str | torch.device | None = None,
     on_guard_miss: OnGuardMiss = "eager",
     allow_factories: Sequence[str] = BUILTIN_FACTORIES,
+    prefer: Prefer = "faster",
     quarantined: bool = False,
     trust: Policy | None = None,
 ) -> BundleModule:
@@ -51,6 +52,11 @@ def load(
     for. ``on_guard_miss="raise"`` raises ``GuardMissError`` where a call would run eager. Eager code
     runs only for factories (``package.module.function``) that match a pattern of ``allow_factories``.
     A bundle in quarantine needs ``quarantined=True``.
+
+    ``prefer`` is about calls inside the guards: ``"faster"`` serves a training step as the bundle says is
+    faster for its batch, compiled or eager; ``"compiled"`` always the compiled code; ``"eager"`` always
+    eager. Where eager is preferred and cannot run (see ``allow_factories``), the compiled code serves the
+    call.
 
     ``trust`` decides whose signature is believed (``tezzeret_cli.trust``); by default that of the keys in
     this user's ``trusted-keys.d``. ``trust=UNVERIFIED`` opens what anybody made.
@@ -89,12 +95,13 @@ def load(
             [guard for guard in manifest.guard_spec if guard.variant == number],
             where,
             open_library,
+            [span for serving in manifest.serving if serving.variant == number for span in serving.eager],
         )
         for number, variant in enumerate(manifest.variants)
     ]
     for variant in variants[:1]:
         variant.open()
-    program = Program(manifest, variants, where, on_guard_miss, allow_factories)
+    program = Program(manifest, variants, where, on_guard_miss, allow_factories, prefer)
     return BundleModule(program, tensors)
 
 

@@ -17,6 +17,12 @@ from tezzeret_cli.runtime.eager import EagerModule
 from tezzeret_cli.runtime.variant import RunnableVariant
 
 OnGuardMiss = Literal["eager", "raise"]
+Prefer = Literal["faster", "compiled", "eager"]
+
+CALLS_BEFORE_EAGER = 256
+"""So many calls that eager would serve faster are served compiled first. Eager's module has to be imported
+and built, which takes as long as they lose together; a process that makes only a few steps never needs
+it."""
 
 _PATTERNS_KEPT = 8
 
@@ -35,11 +41,13 @@ class Program:
         device: torch.device,
         on_guard_miss: OnGuardMiss,
         allow_factories: Sequence[str],
+        prefer: Prefer,
     ) -> None:
         self.manifest = manifest
         self.variants = tuple(variants)
         self.device = device
         self.on_guard_miss = on_guard_miss
+        self.prefer = prefer
         self._allow_factories = tuple(allow_factories)
 
     def make_eager(self) -> EagerModule:
@@ -108,12 +116,14 @@ def _own(tensor: Tensor, slot: TensorSlot, device: torch.device) -> Tensor:
 
 
 class _Pattern:
-    """Calls like one that passed the full check; recognised in about a microsecond."""
+    """Calls like one that passed the full check; recognised in about a microsecond. ``undecided`` says that
+    eager may be preferred for some of them."""
 
-    __slots__ = ("check", "grad", "variant")
+    __slots__ = ("check", "grad", "undecided", "variant")
 
-    def __init__(self, variant: RunnableVariant, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, variant: RunnableVariant, tensors: Sequence[Tensor], prefer: Prefer) -> None:
         self.variant = variant
+        self.undecided = prefer == "eager" or (prefer == "faster" and bool(variant.eager))
         self.grad = any(tensor.requires_grad for tensor in tensors)
         guards = variant.guards
         self.check: Callable[..., bool] = private.tensor_check(tensors, guards.sizes, guards.strides)
@@ -122,8 +132,10 @@ class _Pattern:
 class Binding:
     """Connects one module instance with its program. Not shared and not copied: a copy starts afresh.
 
-    ``guard_misses`` counts calls outside the guards, ``eager_calls`` those that eager served (all calls
-    of a fallback bundle), ``last_miss`` says why the last miss was one.
+    ``guard_misses`` counts calls outside the guards, ``eager_calls`` those that eager served for want of
+    anything else (all calls of a fallback bundle), ``last_miss`` says why the last miss was one.
+    ``preferred_eager_calls`` counts those inside the guards that eager served since it is preferred,
+    ``eager_unavailable`` says why it cannot, once that was tried.
     """
 
     def __init__(self, program: Program) -> None:
@@ -131,6 +143,9 @@ class Binding:
         self.guard_misses = 0
         self.eager_calls = 0
         self.last_miss: str | None = None
+        self.preferred_eager_calls = 0
+        self.eager_unavailable: str | None = None
+        self._awaited = CALLS_BEFORE_EAGER
         self._warned = False
         self._patterns: tuple[_Pattern, ...] = ()
         self._layout: _Layout | None = None
@@ -164,7 +179,10 @@ class Binding:
                     continue
                 tensors = _select(variant, inputs, slots)
                 if pattern.check(*tensors) and _still_good(variant, tensors):
-                    return variant.run(tensors, inputs, slots, pattern.grad and torch.is_grad_enabled())
+                    grad = pattern.grad and torch.is_grad_enabled()
+                    if pattern.undecided and self._eager_preferred(variant, tensors, grad):
+                        return self._run_preferred(module, slots, args, kwargs)
+                    return variant.run(tensors, inputs, slots, grad)
         return self._slow(module, layout, slots, args, kwargs)
 
     def _slow(
@@ -194,12 +212,52 @@ class Binding:
             tensors = _select(variant, inputs, slots)
             reason = variant.refuse(tensors)
             if reason is None:
-                pattern = _Pattern(variant, tensors)
+                pattern = _Pattern(variant, tensors, self.program.prefer)
                 if not kwargs:
                     self._patterns = (pattern, *self._patterns)[:_PATTERNS_KEPT]
-                return variant.run(tensors, inputs, slots, pattern.grad and torch.is_grad_enabled())
+                grad = pattern.grad and torch.is_grad_enabled()
+                if pattern.undecided and self._eager_preferred(variant, tensors, grad):
+                    return self._run_preferred(module, slots, args, kwargs)
+                return variant.run(tensors, inputs, slots, grad)
             reasons.append(reason)
         return self._run_eager(module, reasons, args, kwargs, layout.strangers())
+
+    def served_by(self, module: BundleModule, args: tuple[Any, ...]) -> tuple[int, int] | None:
+        """The number of the variant whose guards let a call of ``module`` pass, and its batch (0 where no
+        size moves); ``None`` where there is none."""
+        layout = _Layout(module, self.program.manifest)
+        slots = layout.tensors()
+        for number, variant in enumerate(self.program.variants):
+            if slots is None or (variant.training is not None and not layout.mode_is(variant.training)):
+                continue
+            inputs = flatten(variant.arguments, args)
+            if not isinstance(inputs, str):
+                tensors = _select(variant, inputs, slots)
+                if variant.refuse(tensors) is None:
+                    return number, variant.guards.batch(tensors)
+        return None
+
+    def _eager_preferred(self, variant: RunnableVariant, tensors: Sequence[Tensor], grad: bool) -> bool:
+        """Whether eager is preferred for a call inside the guards, and can serve it."""
+        if self.program.prefer == "faster":
+            if not grad or not variant.faster_in_eager(tensors):
+                return False
+            if self._awaited:
+                self._awaited -= 1
+                return False
+        if self._eager is None and self.eager_unavailable is None:
+            try:
+                self._eager = self.program.make_eager()
+            except EagerUnavailableError as error:
+                self.eager_unavailable = error.message
+        return self._eager is not None
+
+    def _run_preferred(
+        self, module: BundleModule, slots: Sequence[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        assert self._eager is not None
+        self.preferred_eager_calls += 1
+        return self._eager(module, slots, args, kwargs)
 
     def _run_eager(
         self,
@@ -234,8 +292,8 @@ class Binding:
             self._warned = True
             warnings.warn(f"{why}; running eager", GuardMissWarning, stacklevel=6)
         self.eager_calls += 1
-        named = {slot.name: _lookup(module, slot.name) for slot in manifest.slots}
-        return self._eager(module, named, args, kwargs)
+        tensors = [_lookup(module, slot.name) for slot in manifest.slots]
+        return self._eager(module, tensors, args, kwargs)
 
 
 def _lookup(module: nn.Module, name: str) -> Tensor:

@@ -63,6 +63,14 @@ def tensor_check(
     return check
 
 
+def direct_apply(function: type[torch.autograd.Function]) -> Callable[..., tuple[Tensor, ...]]:
+    """``function.apply`` without what that does first, in Python, for transforms of ``torch.func`` and for
+    the tensors that such a transform left behind. The guards have refused both."""
+    base: Any = super(torch.autograd.Function, function)
+    apply: Callable[..., tuple[Tensor, ...]] = base.apply
+    return apply
+
+
 def not_again(gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """The gradients, so that differentiating them raises: they would silently count as constants."""
     text = "the gradient that a bundle computes cannot be differentiated again"
@@ -112,11 +120,13 @@ def has_memory(tensor: Tensor) -> bool:
 
 
 def is_plain(tensor: Any) -> bool:
-    """An ordinary strided tensor or parameter: no subclass, no lazy conjugation or negation."""
+    """An ordinary strided tensor or parameter: no subclass, no lazy conjugation or negation, none of a
+    transform of ``torch.func`` that is active or was."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.layout is torch.strided
         and not tensor.is_conj()
         and not tensor.is_neg()
         and not torch._is_functional_tensor(tensor)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tezzeret_cli.errors import GuardMissError
+from tezzeret_cli.model.job import BatchRange
 from tezzeret_cli.model.manifest import (
     Graph,
     GuardKind,
@@ -36,11 +37,16 @@ class RunnableVariant:
 
     ``inputs`` and ``slots`` are the indices of the caller's tensors and of the module's that are
     passed; together, in this order, they are the variant's tensors. Its libraries, verified before, are
-    opened by ``open`` or with its first call.
+    opened by ``open`` or with its first call. ``eager`` are the batches that eager serves faster.
     """
 
     def __init__(
-        self, variant: Variant, guards: Sequence[TensorGuard], device: torch.device, open_library: OpenLibrary
+        self,
+        variant: Variant,
+        guards: Sequence[TensorGuard],
+        device: torch.device,
+        open_library: OpenLibrary,
+        eager: Sequence[BatchRange] = (),
     ) -> None:
         inputs = sorted((g for g in guards if g.kind is GuardKind.INPUT), key=lambda g: g.index)
         slots = sorted((g for g in guards if g.kind is not GuardKind.INPUT), key=lambda g: g.index)
@@ -51,6 +57,7 @@ class RunnableVariant:
         self.inputs = tuple(guard.index for guard in inputs)
         self.slots = tuple(guard.index for guard in slots)
         self.takes_all_inputs = self.flat and self.inputs == tuple(range(self.count))
+        self.eager = tuple(eager)
         self._guards = ([*inputs, *slots], device)
         self._on_gpu = device.type != "cpu"
         position = {(SourceKind.INPUT, index): i for i, index in enumerate(self.inputs)}
@@ -72,6 +79,11 @@ class RunnableVariant:
         """Open the libraries. Raises ``TargetMismatchError`` when the linker refuses one."""
         if self._variant.forward is not None:
             self._step = _Step.of(self._variant, self._position, self._open_library)
+
+    def faster_in_eager(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the bundle says that eager is faster for ``tensors``, which passed the guards."""
+        batch = self.guards.batch(tensors)
+        return any(span.min <= batch <= span.max for span in self.eager)
 
     def refuse(self, tensors: Sequence[Any]) -> str | None:
         """Why this variant cannot serve ``tensors``, or ``None``."""
@@ -101,7 +113,7 @@ class RunnableVariant:
         if self._step is None:
             self.open()
         if self._step is not None:
-            results = _Function.apply(self._step, *tensors) if grad else self._step.infer(tensors)
+            results = _apply(self._step, *tensors) if grad else self._step.infer(tensors)
         if self.mutated:
             torch.autograd.graph.increment_version([tensors[position] for position in self.mutated])
         if self._single:
@@ -234,6 +246,9 @@ class _Function(torch.autograd.Function):
         found = _gradients(ctx, *grads)
         # Gradient mode is on when a graph of the gradient is asked for.
         return private.not_again(found) if torch.is_grad_enabled() else found
+
+
+_apply = private.direct_apply(_Function)
 
 
 def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

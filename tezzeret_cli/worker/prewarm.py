@@ -51,7 +51,9 @@ def prewarm(payload: bytes, stage: Callable[[str], None]) -> bytes:
 def _prewarm(request: PrewarmRequest) -> PrewarmResult:
     started = time.perf_counter()
     trust = policy_of(request.trust)
-    module = load(request.bundle, device=request.device, on_guard_miss="raise", trust=trust)
+    module = load(
+        request.bundle, device=request.device, on_guard_miss="raise", prefer="compiled", trust=trust
+    )
     load_ms = (time.perf_counter() - started) * 1e3
     manifest = module.tezzeret.manifest
     if manifest.eager_fallback:

@@ -1,4 +1,4 @@
-"""Every use of inductor's private modules: a graph becomes C++, and that a library.
+"""Inductor's private modules: a graph becomes C++, and that a library.
 
 What is relied on: ``compile_fx_inner`` in AOT mode writes C++ for each graph and hands it to
 ``AotCodeCompiler``.
@@ -23,6 +23,7 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.worker.private import several_threads, shape_config
+from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
 from tezzeret_cli.worker.toolchain import Flags
 
@@ -68,6 +69,7 @@ def compile_library(
         tracing,
         oblivious,
         threads,
+        one_thread_for_little_work(),
         _code_given_to(take, levels),
     ):
         compiled: Any = compile_fx_inner(

@@ -21,6 +21,7 @@ from tezzeret_cli.model.manifest import Reason, Timing
 from tezzeret_cli.runtime import BundleModule, load
 from tezzeret_cli.trust import UNVERIFIED
 from tezzeret_cli.worker import reference
+from tezzeret_cli.worker.beside_eager import beside_eager
 from tezzeret_cli.worker.reference import Case, Values, leaves
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
@@ -49,13 +50,17 @@ def prove(payload: bytes, stage: Callable[[str], None]) -> bytes:
 def _prove(request: ProofRequest) -> ProofResult:
     started = time.perf_counter()
     # It is signed once it is proved.
-    module = load(request.bundle, on_guard_miss="raise", quarantined=True, trust=UNVERIFIED)
+    module = load(
+        request.bundle, on_guard_miss="raise", prefer="compiled", quarantined=True, trust=UNVERIFIED
+    )
     load_ms = (time.perf_counter() - started) * 1e3
     if module.tezzeret.manifest.eager_fallback:
         return ProofResult(None)
     device = reference.prepared(str(module.tezzeret.program.device))
     cases = reference.read(Path(request.reference), device)
-    return measure(module, cases, load_ms, request.repeat)
+    result = measure(module, cases, load_ms, request.repeat)
+    serving, notes = beside_eager(request.bundle, module, cases)
+    return msgspec.structs.replace(result, serving=serving, notes=notes)
 
 
 def measure(

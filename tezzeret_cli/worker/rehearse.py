@@ -48,7 +48,9 @@ def rehearse(payload: bytes, stage: Callable[[str], None]) -> bytes:
 
 def _rehearse(request: RehearsalRequest) -> ProofResult:
     started = time.perf_counter()
-    module = load(request.bundle, on_guard_miss="raise", trust=Pinned(request.manifest_sha256))
+    module = load(
+        request.bundle, on_guard_miss="raise", prefer="compiled", trust=Pinned(request.manifest_sha256)
+    )
     load_ms = (time.perf_counter() - started) * 1e3
     manifest = module.tezzeret.manifest
     if manifest.eager_fallback:

@@ -33,15 +33,17 @@ def batches(tensors: Sequence[Tensor], ranges: Sequence[BatchRange]) -> list[lis
     """The example itself and, for a dynamic batch, the same rows at other batch sizes."""
     if not ranges:
         return [list(tensors)]
-    moving = {id(tensor) for tensor in batch_inputs(tensors)}
     own = tensors[0].shape[0]
     low, high = ranges[0].min, ranges[0].max
     sizes = sorted({own, low, min(high, max(low, 3)), min(high, max(low, 2 * own + 1))})
-    resized = []
-    for size in sizes:
-        rows = torch.arange(size) % own
-        resized.append([tensor[rows] if id(tensor) in moving else tensor for tensor in tensors])
-    return resized
+    return [at_batch(tensors, size) for size in sizes]
+
+
+def at_batch(tensors: Sequence[Tensor], size: int) -> list[Tensor]:
+    """The same rows, as often as it takes, in a batch of ``size``."""
+    moving = {id(tensor) for tensor in batch_inputs(tensors)}
+    rows = torch.arange(size) % tensors[0].shape[0]
+    return [tensor[rows] if id(tensor) in moving else tensor for tensor in tensors]
 
 
 def covered(guards: Sequence[TensorGuard], variants: Sequence[Variant], tensors: Sequence[Tensor]) -> bool:

@@ -1,0 +1,167 @@
+"""Training steps of a proved bundle beside eager's, in the process that proved it: what decides who serves a
+batch.
+
+Both are loaded by the consumer's loader and called as a consumer calls them. What this costs is bounded; what
+cannot be compared within that is served compiled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from tezzeret_cli.errors import EagerUnavailableError
+from tezzeret_cli.model.manifest import Manifest, Serving, StepTimes, Symbolic
+from tezzeret_cli.runtime import BundleModule, load
+from tezzeret_cli.trust import UNVERIFIED
+from tezzeret_cli.worker import reference
+from tezzeret_cli.worker.eager_rule import ROUNDS, eager_batches, step_times, told
+from tezzeret_cli.worker.reference import Case, Values, leaves
+from tezzeret_cli.worker.shapes import at_batch
+from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
+
+BUDGET_S = 0.8
+"""For all steps of a bundle together. What is not measured by then is not measured."""
+
+SHARE_S = 0.06
+"""For the steps at one batch, where they are quick enough."""
+
+FEWEST, MOST = 4, 40
+"""Pairs of steps in a round."""
+
+WIDER = 8
+"""Beyond the largest batch that was proved, each one that is measured is so many times larger."""
+
+LARGEST_STEP_MS = 10.0
+"""A step at such a batch should not take longer."""
+
+
+def beside_eager(
+    bundle: str, compiled: BundleModule, cases: Sequence[tuple[Case, Values]]
+) -> tuple[tuple[Serving, ...], tuple[str, ...]]:
+    """What the steps of each variant took and who serves them, and lines about it for people.
+
+    ``compiled`` is the bundle, loaded to be served compiled; it is trained by this. What the module raises,
+    which is proved already, ends in a line.
+    """
+    manifest = compiled.tezzeret.manifest
+    allowed = (manifest.factory.path.replace(":", "."),)
+    eager = load(bundle, prefer="eager", allow_factories=allowed, quarantined=True, trust=UNVERIFIED)
+    race = _Race(compiled, eager, time.perf_counter() + BUDGET_S)
+    times: dict[int, list[StepTimes]] = {}
+    try:
+        proved = _proved(compiled, cases)
+        for (variant, batch), (case, inputs) in proved.items():
+            race.at(case, inputs, batch, times.setdefault(variant, []))
+        for variant, found in times.items():
+            largest = max(batch for number, batch in proved if number == variant)
+            case, inputs = proved[variant, largest]
+            for batch, tensors in _wider(manifest, variant, largest, inputs, found):
+                race.at(case, tensors, batch, found)
+    except EagerUnavailableError as error:
+        return (), (f"its speed was not compared with eager's: {error.message}",)
+    except Exception as error:
+        first = f"{type(error).__name__}: {error}".splitlines()[0]
+        return (), (f"its speed was not compared with eager's: {first[:200]}",)
+    serving = tuple(
+        Serving(variant, tuple(found), eager_batches(found, _highest(manifest, variant)))
+        for variant, found in times.items()
+        if found
+    )
+    lines = [told(manifest.variants[s.variant].name, s.times, s.eager) for s in serving]
+    return serving, tuple(line for line in lines if line)
+
+
+def _proved(
+    module: BundleModule, cases: Sequence[tuple[Case, Values]]
+) -> dict[tuple[int, int], tuple[Case, tuple[Tensor, ...]]]:
+    """An example for each variant and batch that was proved and has a gradient, small batches first; where a
+    variant serves both modes, in training."""
+    found: dict[tuple[int, int], tuple[Case, tuple[Tensor, ...]]] = {}
+    for case, values in sorted(cases, key=lambda item: not item[0].training):
+        module.train(case.training)
+        args = unflatten_arguments(
+            case.arguments, fresh_inputs(values.inputs, module.tezzeret.program.device)
+        )
+        place = module.tezzeret.served_by(module, args)
+        if place is not None and any(cotangent is not None for cotangent in values.cotangents):
+            found.setdefault(place, (case, values.inputs))
+    return dict(sorted(found.items()))
+
+
+def _highest(manifest: Manifest, variant: int) -> int:
+    """The largest batch that a variant's guards let pass, 0 where no size moves."""
+    extents = [extent for guard in manifest.guard_spec if guard.variant == variant for extent in guard.shape]
+    return max((extent.max for extent in extents if isinstance(extent, Symbolic)), default=0)
+
+
+def _wider(
+    manifest: Manifest, variant: int, batch: int, inputs: Sequence[Tensor], times: Sequence[StepTimes]
+) -> Iterator[tuple[int, Sequence[Tensor]]]:
+    """Batches larger than ``batch`` up to what the guards allow, as long as the last of ``times``, which
+    grows meanwhile, says that a step is quick."""
+    highest = _highest(manifest, variant)
+    while 0 < batch < highest and times and times[-1].batch == batch:
+        wider = min(highest, batch * WIDER)
+        slowest = max(times[-1].compiled_ms, times[-1].eager_ms)
+        if slowest * wider / batch > LARGEST_STEP_MS:
+            return
+        inputs = at_batch(inputs, inputs[0].shape[0] * wider // batch)
+        batch = wider
+        yield batch, inputs
+
+
+class _Race:
+    """Steps of two modules in turns, until ``deadline``."""
+
+    def __init__(self, compiled: BundleModule, eager: BundleModule, deadline: float) -> None:
+        self._modules = (compiled, eager)
+        self._device = compiled.tezzeret.program.device
+        self._deadline = deadline
+
+    def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
+        """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
+        ``EagerUnavailableError``, and what the module raises."""
+        for module in self._modules:
+            module.train(case.training)
+            self._step(module, case, inputs)
+        if reason := self._modules[1].tezzeret.eager_unavailable:
+            raise EagerUnavailableError(reason)
+        pair = min(self._pair(case, inputs, turn) for turn in range(2))
+        pair_s = sum(pair) / 1e3
+        count = max(FEWEST, min(MOST, int(SHARE_S / ROUNDS / pair_s)))
+        if time.perf_counter() + ROUNDS * count * pair_s > self._deadline:
+            return
+        rounds = []
+        for _ in range(ROUNDS):
+            pairs = [self._pair(case, inputs, turn) for turn in range(count)]
+            rounds.append(([mine for mine, _ in pairs], [theirs for _, theirs in pairs]))
+        times.append(step_times(batch, rounds))
+
+    def _pair(self, case: Case, inputs: Sequence[Tensor], turn: int) -> tuple[float, float]:
+        """Each goes first every other time: threads of the one may still be awake in the step of the
+        other."""
+        compiled, eager = self._modules
+        if turn % 2:
+            theirs = self._step(eager, case, inputs)
+            return self._step(compiled, case, inputs), theirs
+        return self._step(compiled, case, inputs), self._step(eager, case, inputs)
+
+    def _step(self, module: BundleModule, case: Case, inputs: Sequence[Tensor]) -> float:
+        """Milliseconds of a call and of its backward."""
+        args = unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device))
+        module.zero_grad(set_to_none=True)
+        reference.wait_for(self._device)
+        started = time.perf_counter()
+        outputs = [out for out in leaves(module(*args)) if out is not None and out.requires_grad]
+        torch.autograd.backward(outputs, [_ones(out) for out in outputs])
+        reference.wait_for(self._device)
+        return (time.perf_counter() - started) * 1e3
+
+
+def _ones(out: Tensor) -> Tensor:
+    """A gradient as a sum over ``out`` would send it, in no time."""
+    return out.new_ones(()).expand(out.shape)

@@ -1,0 +1,72 @@
+"""Which batches eager serves, by what was measured in the proof. Pure, and torch-free.
+
+A machine that does other work slows both sides down, so what counts is how the two compare when they take
+turns, and only what is seen in every round.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from tezzeret_cli.model.job import BatchRange
+from tezzeret_cli.model.manifest import StepTimes
+
+MARGIN = 1.10
+"""The compiled step must have been this many times eager's, in every round, for eager to serve a batch. A
+step that is really 5 % slower may be measured at 10 %, and one that is as fast hardly ever three times in a
+row."""
+
+ROUNDS = 3
+
+
+def step_times(batch: int, rounds: Sequence[tuple[Sequence[float], Sequence[float]]]) -> StepTimes:
+    """What ``rounds`` of milliseconds, (compiled, eager) each, come to."""
+    compiled = [sample for mine, _ in rounds for sample in mine]
+    eager = [sample for _, theirs in rounds for sample in theirs]
+    least = min(lower_quartile(mine) / lower_quartile(theirs) for mine, theirs in rounds)
+    return StepTimes(
+        batch=batch,
+        compiled_ms=round(lower_quartile(compiled), 6),
+        eager_ms=round(lower_quartile(eager), 6),
+        slower=round(least, 4),
+        samples=len(compiled),
+    )
+
+
+def lower_quartile(samples: Sequence[float]) -> float:
+    """Of one or more samples: a quarter of them, or the first, is not above it."""
+    return sorted(samples)[(len(samples) - 1) // 4]
+
+
+def eager_batches(times: Sequence[StepTimes], highest: int) -> tuple[BatchRange, ...]:
+    """The batches that eager serves, of those up to ``highest`` (0 where no size moves).
+
+    Eager is faster at a measured batch where ``slower`` is above ``MARGIN``. It serves from one such batch
+    to the next where there is no other between them. One alone among others is not believed: how the two
+    compare changes little from a batch to the next, and noise does. What is beyond the largest measured
+    batch it serves where it serves that one, and its lead did not shrink towards it. Everything else is
+    served compiled.
+    """
+    slower = {step.batch: min(t.slower for t in times if t.batch == step.batch) for step in times}
+    measured = sorted(slower)
+    if len(measured) == 1:
+        return tuple(BatchRange(batch, batch) for batch in measured if slower[batch] > MARGIN)
+    found: list[BatchRange] = []
+    for below, above in itertools.pairwise(measured):
+        if slower[below] > MARGIN and slower[above] > MARGIN:
+            joined = bool(found) and found[-1].max == below
+            found.append(BatchRange(found.pop().min if joined else below, above))
+    if found and found[-1].max == measured[-1] < highest and slower[measured[-2]] <= slower[measured[-1]]:
+        found.append(BatchRange(found.pop().min, highest))
+    return tuple(found)
+
+
+def told(variant: str, times: Sequence[StepTimes], eager: Sequence[BatchRange]) -> str | None:
+    """A line for people where eager serves some of a variant."""
+    if not eager:
+        return None
+    if max(step.batch for step in times) == 0:
+        return f"{variant}: eager is faster, and serves calls that take a gradient"
+    spans = ", ".join(f"{r.min} to {r.max}" if r.max > r.min else str(r.min) for r in eager)
+    return f"{variant}: eager is faster at batch {spans}, and serves calls of it that take a gradient"
