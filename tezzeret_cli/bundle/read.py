@@ -232,11 +232,12 @@ def _read_writable(descriptor: int, size: int) -> memoryview:
 
 
 def _memory(size: int) -> memoryview:
-    """Memory of ``size`` bytes; where that is large, of huge pages if the system has some: each page costs
-    half a microsecond when it is first written to."""
-    if size < _HUGE_PAGE // 2:
-        return memoryview(bytearray(size))
-    mapped = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a system without huge pages gives ordinary ones
-        mapped.madvise(mmap.MADV_HUGEPAGE)
+    """Memory of ``size`` bytes that begins with a page; where that is large, of huge pages if the system has
+    some: each page costs half a microsecond when it is first written to."""
+    large = size >= _HUGE_PAGE // 2
+    page = _HUGE_PAGE if large else mmap.PAGESIZE
+    mapped = mmap.mmap(-1, -(-size // page) * page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if large:
+        with contextlib.suppress(OSError):  # a system without huge pages gives ordinary ones
+            mapped.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(mapped)[:size]

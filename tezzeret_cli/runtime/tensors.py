@@ -1,6 +1,7 @@
 """The tensors of a bundle: a safetensors file, read into memory → tensors that lie in it.
 
-The library for such files copies each tensor; here they keep the memory that the file was read into.
+The library for such files copies each tensor; here they keep the memory that the file was read into, but for
+those that do not begin where torch itself would have put them: a step with these takes a tenth longer.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ _NAMES = {
 _DTYPES: dict[str, torch.dtype] = {name: getattr(torch, known) for name, known in _NAMES.items()}
 _METADATA = "__metadata__"
 
+ALIGNMENT = 64
+"""Bytes, as of torch's own memory for the CPU."""
+
 
 class _Entry(msgspec.Struct, gc=False):
     """``data_offsets`` are the first byte and the one behind the last, counted from the header's end."""
@@ -50,7 +54,8 @@ _WITH_METADATA = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def tensors_in(file: memoryview) -> dict[str, Tensor]:
-    """The tensors of a safetensors ``file`` by name, each of a storage of its own in the file's memory.
+    """The tensors of a safetensors ``file`` by name, each of a storage of its own: in the file's memory where
+    it is aligned there.
 
     Raises ``DamagedBundleError`` unless the header describes every byte behind it once.
     """
@@ -89,4 +94,15 @@ def _tensor(file: memoryview, start: int, entry: _Entry) -> Tensor:
     if not count:
         return torch.empty(entry.shape, dtype=dtype)
     flat = torch.frombuffer(file, dtype=dtype, count=count, offset=start + entry.data_offsets[0])
+    if flat.data_ptr() % ALIGNMENT:
+        flat = flat.clone()
     return flat.view(entry.shape)
+
+
+def aligned(file: bytes) -> bytes:
+    """A safetensors file with spaces at the end of its header, so that its tensors begin aligned in it."""
+    length = int.from_bytes(file[:8], "little")
+    padding = -(8 + length) % ALIGNMENT
+    return b"".join(
+        ((length + padding).to_bytes(8, "little"), file[8 : 8 + length], b" " * padding, file[8 + length :])
+    )

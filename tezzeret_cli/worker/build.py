@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tezzeret_cli import isa
@@ -20,6 +20,7 @@ from tezzeret_cli.errors import InputError
 from tezzeret_cli.model.build import BuildRefused, BuildRequest, BuildResult, WorkerReply
 from tezzeret_cli.model.job import BatchRange, Job
 from tezzeret_cli.model.manifest import Graph, Reason, Target, TensorGuard, Tree, Variant
+from tezzeret_cli.runtime.tensors import aligned
 from tezzeret_cli.worker import private_inductor, reference
 from tezzeret_cli.worker.capture import (
     Capture,
@@ -142,7 +143,7 @@ class _Build:
             name: tensor.cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in subject.initial_state().items()
         }
-        save_file(state, self._staging / TENSORS)
+        (self._staging / TENSORS).write_bytes(aligned(save(state)))
 
     def _compile(
         self, subject: Subject, calls: Sequence[tuple[Tree, list[Tensor]]]

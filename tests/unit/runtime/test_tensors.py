@@ -19,7 +19,7 @@ from tezzeret_cli.bundle.read import Stored, read_files
 from tezzeret_cli.errors import DamagedBundleError
 from tezzeret_cli.model.manifest import FileEntry, Manifest
 from tezzeret_cli.runtime import tensors as module
-from tezzeret_cli.runtime.tensors import tensors_in
+from tezzeret_cli.runtime.tensors import aligned, tensors_in
 
 
 def _file(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> memoryview:
@@ -49,6 +49,28 @@ def test_every_kind_of_tensor_is_the_one_that_was_saved(dtype: torch.dtype) -> N
     for name, tensor in saved.items():
         assert (found[name].dtype, found[name].shape) == (dtype, tensor.shape)
         assert bytes(found[name].untyped_storage()) == bytes(tensor.untyped_storage())
+
+
+@pytest.mark.parametrize("odd", [0, 8], ids=["where tensors begin", "elsewhere"])
+def test_tensors_begin_where_torchs_own_would(odd: int) -> None:
+    saved = {"weight": torch.arange(32.0), "bias": torch.arange(3.0), "last": torch.arange(5)}
+    file = aligned(safetensors.torch.save(saved))
+    shifted = memoryview(bytearray(odd + len(file)))[odd:]
+    shifted[:] = file
+    found = tensors_in(shifted)
+    assert {name: tensor.data_ptr() % 64 for name, tensor in found.items()} == dict.fromkeys(saved, 0)
+    for name, tensor in saved.items():
+        assert torch.equal(found[name], tensor)
+
+
+def test_padding_changes_nothing_for_other_readers() -> None:
+    saved = {"weight": torch.arange(32.0), "bias": torch.arange(3.0)}
+    file = aligned(safetensors.torch.save(saved))
+    assert (8 + int.from_bytes(file[:8], "little")) % 64 == 0
+    read = safetensors.torch.load(file)
+    assert read.keys() == saved.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in saved.items())
+    assert aligned(file) == file
 
 
 def test_tensors_share_no_storage_and_outlive_what_they_were_read_from() -> None:
