@@ -151,6 +151,23 @@ def saves_view(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return SavesView(), (torch.randn(4, 6, 8),)
 
 
+class SavesOutput(nn.Module):
+    """Its backward needs an output, once as it is and once as a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.second = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = torch.tanh(self.first(x)).reshape(-1, 8)
+        return y, self.second(y)
+
+
+def saves_output(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return SavesOutput(), (torch.randn(4, 3, 8),)
+
+
 class LooksAtMask(nn.Module):
     """Asks an input for its shape and type, and never computes with it."""
 

@@ -21,6 +21,7 @@ NAMES = (
     "counter",
     "options",
     "saves_view",
+    "saves_output",
     "looks_at_mask",
     "tells_width",
     "drawn",

@@ -275,6 +275,16 @@ def test_an_input_whose_view_was_saved_and_that_is_changed_in_place_is_noticed(f
             h.square().sum().backward()
 
 
+def test_an_output_whose_memory_was_saved_and_that_is_changed_in_place_is_noticed(forged, eager):
+    module, (x,) = eager("saves_output")
+    for block in (module, forged.load("saves_output", on_guard_miss="raise")):
+        y, z = block(x.clone().requires_grad_())
+        with torch.no_grad():
+            y += 1
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            z.sum().backward()
+
+
 def test_a_lazily_negated_gradient_is_negated(forged, eager):
     module, (x,) = eager("mlp")
     bundle = forged.load("mlp", on_guard_miss="raise")

@@ -148,7 +148,8 @@ def _leaf(
 class _Step:
     """The pair of libraries with all indices resolved to positions among the variant's tensors.
 
-    ``shared`` is found out with the first call, and the same for all.
+    ``shared`` and ``returned``, the arguments and the outputs whose memory saved values lie in, are found out
+    with the first call, and the same for all.
     """
 
     forward: private.Run
@@ -163,6 +164,7 @@ class _Step:
     tangents: tuple[Tangent, ...]
     gradients: tuple[int, ...]
     shared: tuple[int, ...] | None = None
+    returned: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -236,7 +238,10 @@ class _Function(torch.autograd.Function):
         shared = step.shared
         if shared is None:
             shared = step.shared = _shared(tensors, step.keep, saved)
-        ctx.save_for_backward(*[tensors[i] for i in step.keep], *saved, *[tensors[i] for i in shared])
+        if step.returned is None:
+            step.returned = _sharing(outputs, saved)
+        watched = [*[tensors[i] for i in shared], *[outputs[i] for i in step.returned]]
+        ctx.save_for_backward(*[tensors[i] for i in step.keep], *saved, *watched)
         if step.fixed:
             ctx.mark_non_differentiable(*[outputs[i] for i in step.fixed])
         return outputs
@@ -275,6 +280,16 @@ def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tens
         position
         for position, tensor in enumerate(tensors)
         if position not in keep and tensor.untyped_storage().data_ptr() in memory
+    )
+
+
+def _sharing(outputs: Sequence[Tensor], saved: Sequence[Tensor]) -> tuple[int, ...]:
+    """The outputs whose memory saved values lie in that are other tensors, saved for the same reason."""
+    memory = {tensor.untyped_storage().data_ptr() for tensor in saved} - {0}
+    return tuple(
+        number
+        for number, output in enumerate(outputs)
+        if output.untyped_storage().data_ptr() in memory and not any(output is tensor for tensor in saved)
     )
 
 

@@ -22,6 +22,7 @@ from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._guards import TracingContext
 from torch.fx import GraphModule
+from torch.utils.checkpoint import CheckpointPolicy
 
 from tezzeret_cli.model.manifest import OutputKind
 from tezzeret_cli.worker import convolutions
@@ -161,10 +162,31 @@ def _splitting_backend(found: Trace) -> Callable[..., Any]:
         fw_compiler=keep_forward,
         bw_compiler=keep_backward,
         inference_compiler=keep_forward,
-        partition_fn=min_cut_rematerialization_partition,
+        partition_fn=_partitioned,
         decompositions={**select_decomp_table(), **convolutions.decompositions()},
         keep_inference_input_mutations=True,
     )
+
+
+def _partitioned(joint: GraphModule, inputs: Sequence[Any], **rest: Any) -> tuple[GraphModule, GraphModule]:
+    """Forward and backward of a graph of both.
+
+    The partitioner saves the mask of a ReLU, a quarter of the bytes of its result, also where the result is
+    an output and thus there anyway; and inductor stores a mask one element at a time. There the mask is
+    computed again.
+    """
+    aten = torch.ops.aten
+    (output,) = joint.graph.find_nodes(op="output")
+    forward = set(output.args[0][: rest["num_fwd_outputs"]])
+    for mask in joint.graph.find_nodes(op="call_function", target=aten.le.Scalar):
+        compared = result = mask.args[0]
+        while result.target is aten.alias.default:
+            result = result.args[0]
+        if result in forward and result.target is aten.relu.default:
+            mask.replace_input_with(compared, result)
+            mask.meta["recompute"] = CheckpointPolicy.MUST_RECOMPUTE
+    parts: tuple[GraphModule, GraphModule] = min_cut_rematerialization_partition(joint, inputs, **rest)
+    return parts
 
 
 def _read_metadata(metadata: Any, found: Trace) -> None:

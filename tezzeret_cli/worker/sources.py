@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 _KERNEL_HEADER = re.compile(r"^#include <torch/csrc/inductor/cpp_prefix\.h>\n", re.M)
 _KERNEL = re.compile(r'^extern "C"\s+void\s+(\w+)\(', re.M)
+_DECLARED = re.compile(r'^extern "C"\s+void\s+\w+\([^;{]*\);\n', re.M)
 _CACHED = re.compile(r"^CACHE_TORCH_\w+\(\w+\);$", re.M)
 _FIRST_NAMESPACE = re.compile(r"^namespace torch::aot_inductor \{$", re.M)
 _LOADED = re.compile(r"\bloadKernel\(__(\w+)_start,")
@@ -93,10 +94,11 @@ def _without_cached(wrapper: str, cached: set[str]) -> tuple[list[str], str]:
 
 
 def _without_preamble(wrapper: str) -> tuple[str, str]:
-    """What every wrapper for a device begins with, and the rest."""
+    """What all wrappers for a device begin with; the rest, with declarations of this one's kernels."""
     begin = _FIRST_NAMESPACE.search(wrapper)
     at = begin.start() if begin else 0
-    return wrapper[:at].strip(), wrapper[at:]
+    declared = _DECLARED.findall(wrapper[:at])
+    return _DECLARED.sub("", wrapper[:at]).strip(), "".join([*declared, wrapper[at:]])
 
 
 def _add_cubins(number: int, code: Code, cubins: dict[str, bytes]) -> dict[str, str]:

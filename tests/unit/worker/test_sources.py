@@ -22,6 +22,20 @@ def wrapper(*kernels: str) -> str:
     return f"{declared}CACHE_TORCH_DTYPE(float32);\nvoid AOTInductorModel::run_impl() {{\n{called}}}\n"
 
 
+def test_declarations_before_the_first_namespace_are_renamed_with_what_they_declare():
+    codes = [
+        Code(
+            wrapper("cpp_fused_0").replace("CACHE", "namespace torch::aot_inductor {\n}\nCACHE"),
+            kernel("cpp_fused_0", body),
+        )
+        for body in ("one", "two")
+    ]
+    made = joined(codes)
+    declared = re.findall(r'extern "C"\s+void\s+(\w+)\(', made.wrapper)
+    assert declared == re.findall(r"(\w+)\(a, b\)", made.wrapper)
+    assert len(set(declared)) == 2
+
+
 def test_a_kernel_that_two_graphs_have_is_compiled_once():
     first = Code(wrapper("cpp_fused_relu_0"), kernel("cpp_fused_relu_0", "relu"))
     second = Code(
