@@ -27,7 +27,7 @@ def python_for_all() -> str:
     for candidate in (sys.executable, system):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             subprocess.run(
-                [candidate or "", "-c", "import tests.unit.worker.bench"],
+                [candidate or "", "-c", "import tests.unit.worker.marked_pool"],
                 env={"PYTHONPATH": PATHS},
                 user=NOBODY,
                 group=NOBODY,

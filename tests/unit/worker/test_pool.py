@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from tests.unit.worker.bench import MARK, ROOT, Bench, gone, marked
+from tests.unit.worker.marked_pool import MARK, ROOT, MarkedPool, gone, marked
 from tezzeret_cli.errors import WorkerError
 from tezzeret_cli.worker.pool import WorkerPool
 from tezzeret_cli.worker.task import (
@@ -31,7 +31,7 @@ from tezzeret_cli.worker.task import (
 
 @pytest.fixture
 def bench(tmp_path):
-    bench = Bench(tmp_path)
+    bench = MarkedPool(tmp_path)
     with bench.pool:
         yield bench
     assert gone(bench.mark), "a process is left"
@@ -185,7 +185,7 @@ def test_a_module_that_does_not_import_is_an_error_with_its_cause(tmp_path):
         WorkerPool({BUILDER: Template(("no_such_module_at_all",), {"PYTHONPATH": str(ROOT)})}) as pool,
         pytest.raises(WorkerError, match="No module named 'no_such_module_at_all'"),
     ):
-        pool.start(Bench(tmp_path).task("answers"))
+        pool.start(MarkedPool(tmp_path).task("answers"))
 
 
 def test_no_process_outlives_a_killed_parent(tmp_path):
@@ -193,8 +193,8 @@ def test_no_process_outlives_a_killed_parent(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from tests.unit.worker.bench import Bench\n"
-        "bench = Bench(Path(sys.argv[2]))\n"
+        "from tests.unit.worker.marked_pool import MarkedPool\n"
+        "bench = MarkedPool(Path(sys.argv[2]))\n"
         "bench.pool.start(bench.task('forks_200'))\n"
         "bench.pool.start(bench.task('ignores_sigterm_and_hangs', timeout_s=60))\n"
         "bench.pool.wait(5)\n"

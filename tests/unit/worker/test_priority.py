@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.worker.bench import Bench
+from tests.unit.worker.marked_pool import MarkedPool
 from tezzeret_cli.worker.priority import PATIENCE, Turns
 from tezzeret_cli.worker.task import Priority, TimedOut
 
@@ -76,7 +76,7 @@ def test_a_process_that_is_gone_is_given_no_time():
 
 def test_a_task_that_yields_has_longer_while_it_waits_and_not_for_ever(start, core, tmp_path):
     start(SPIN)
-    with Bench(tmp_path) as bench:
+    with MarkedPool(tmp_path) as bench:
         end, _ = bench.run("spins_on", str(core).encode(), priority=Priority.YIELDING, timeout_s=0.3)
         assert end.ending == TimedOut(0.3)
         assert end.duration_s > 0.6

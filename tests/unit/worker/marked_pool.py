@@ -1,6 +1,6 @@
 """A pool of workers whose processes all carry a mark, to run entries of ``hostile.py`` in.
 
-``python -m tests.unit.worker.bench FOLDER ENTRY`` runs one and prints, as JSON lines, its mark, what is
+``python -m tests.unit.worker.marked_pool FOLDER ENTRY`` runs one and prints, as JSON lines, its mark, what is
 lacking here, and how it ended: for tests that start it as another user, or with fewer rights.
 """
 
@@ -58,7 +58,7 @@ def gone(mark: str, but: int = 0) -> bool:
     return len(marked(mark)) <= but
 
 
-class Bench:
+class MarkedPool:
     """A pool whose processes all carry a mark."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Bench:
         self.pool = WorkerPool({BUILDER: Template((HOSTILE,), environment)})
         self._number = 0
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> MarkedPool:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -111,7 +111,7 @@ def _plain(ending: Ending) -> dict:
 
 
 def main(folder: str, entry: str) -> None:
-    bench = Bench(Path(folder))
+    bench = MarkedPool(Path(folder))
     with bench.pool:
         bench.pool.start(bench.task(entry, timeout_s=60.0, memory_bytes=128 << 20))
         print(json.dumps({"mark": bench.mark}), flush=True)
