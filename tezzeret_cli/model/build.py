@@ -56,11 +56,16 @@ class BuildRefused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class ProofRequest(msgspec.Struct, frozen=True):
-    """Load the staged bundle as a consumer would, compare with the reference values, and time it."""
+    """Load the staged bundle as a consumer would, compare with the reference values, and time it.
+
+    Once it is proved, eager's module is made to be timed beside it, from a factory that may be in
+    ``directory``, where the run was started.
+    """
 
     bundle: str
     reference: str
     repeat: int = 20
+    directory: str | None = None
 
 
 class RehearsalRequest(msgspec.Struct, frozen=True):

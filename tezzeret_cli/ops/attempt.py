@@ -8,6 +8,7 @@ in the end to a fallback bundle, if eager itself runs.
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import shutil
 import time
@@ -173,7 +174,7 @@ class Attempt:
         )
 
     def _proof_task(self) -> Task:
-        request = ProofRequest(str(self._staged), str(self._scratch), self._options.repeat)
+        request = ProofRequest(str(self._staged), str(self._scratch), self._options.repeat, os.getcwd())
         return Task(
             id=self.number,
             entry=PROVE,

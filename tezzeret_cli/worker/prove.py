@@ -7,6 +7,7 @@ one that only imported what a consumer imports. It uses the consumer's loader.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -59,6 +60,8 @@ def _prove(request: ProofRequest) -> ProofResult:
     device = reference.prepared(str(module.tezzeret.program.device))
     cases = reference.read(Path(request.reference), device)
     result = measure(module, cases, load_ms, request.repeat)
+    if request.directory is not None:
+        sys.path.append(request.directory)
     serving, notes = beside_eager(request.bundle, module, cases)
     return msgspec.structs.replace(result, serving=serving, notes=notes)
 
