@@ -102,12 +102,14 @@ def test_nothing_to_resume_has_the_report_of_no_jobs(tezzeret, store):
 def two_dead_runs(tezzeret, store) -> list[str]:
     """Two runs of one job each on the same store, both killed."""
     arguments = ("--store", str(store), "-vv", "--approve", "*", "--select")
-    both = [tezzeret.start("compile", *arguments, name) for name in ("BP001", "BP049")]
-    for running in both:
+    both = []
+    for name in ("BP001", "BP049"):
+        running = tezzeret.start("compile", *arguments, name)
+        both.append(running)
         for line in running.stderr:
             if b"job 0: " in line:
                 break
-        running.send_signal(signal.SIGSTOP)
+        running.send_signal(signal.SIGSTOP)  # at once: a job may take less than a second
     for running in both:
         running.kill()
         running.communicate(timeout=60)
