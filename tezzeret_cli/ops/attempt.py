@@ -8,7 +8,6 @@ in the end to a fallback bundle, if eager itself runs.
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import shutil
 import time
@@ -57,7 +56,7 @@ class AttemptOptions(msgspec.Struct, frozen=True):
     """What holds for every attempt of a run. Times in seconds; ``compiler`` is the key's text for it,
     ``isa`` the level that libraries are built for, ``signer`` signs what is published, ``ladder`` are the
     strategies, dearest first, ``gpu_share`` the part of a GPU's memory that a build may have,
-    ``priority`` what its processes have."""
+    ``priority`` what its processes have, ``directory`` where the run was started."""
 
     proof_timeout_s: float
     eager_timeout_s: float
@@ -68,6 +67,7 @@ class AttemptOptions(msgspec.Struct, frozen=True):
     ladder: tuple[Strategy, ...] = ()
     gpu_share: float = 1.0
     priority: Priority = Priority.ORDINARY
+    directory: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -174,7 +174,8 @@ class Attempt:
         )
 
     def _proof_task(self) -> Task:
-        request = ProofRequest(str(self._staged), str(self._scratch), self._options.repeat, os.getcwd())
+        options = self._options
+        request = ProofRequest(str(self._staged), str(self._scratch), options.repeat, options.directory)
         return Task(
             id=self.number,
             entry=PROVE,

@@ -116,6 +116,7 @@ def _run(
         isa=plan.facts.isa,
         ladder=options.ladder,
         signer=forge.signer,
+        directory=plan.directory,
     )
     claims = Claims(forge.runs.claims)
     governor = Governor(HealthRecords(forge.runs.root, options.breakers), options, forge.observer)

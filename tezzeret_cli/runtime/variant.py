@@ -148,8 +148,8 @@ def _leaf(
 class _Step:
     """The pair of libraries with all indices resolved to positions among the variant's tensors.
 
-    ``shared`` and ``returned``, the arguments and the outputs whose memory saved values lie in, are found out
-    with the first call, and the same for all.
+    ``shared``, the positions among arguments and outputs whose memory saved values lie in, is found out with
+    the first call, and the same for all.
     """
 
     forward: private.Run
@@ -164,7 +164,6 @@ class _Step:
     tangents: tuple[Tangent, ...]
     gradients: tuple[int, ...]
     shared: tuple[int, ...] | None = None
-    returned: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -237,11 +236,9 @@ class _Function(torch.autograd.Function):
         saved = results[step.outputs :]
         shared = step.shared
         if shared is None:
-            shared = step.shared = _shared(tensors, step.keep, saved)
-        if step.returned is None:
-            step.returned = _sharing(outputs, saved)
-        watched = [*[tensors[i] for i in shared], *[outputs[i] for i in step.returned]]
-        ctx.save_for_backward(*[tensors[i] for i in step.keep], *saved, *watched)
+            shared = step.shared = _shared((*tensors, *outputs), step.keep, saved)
+        watched = (*tensors, *outputs) if shared else ()
+        ctx.save_for_backward(*[tensors[i] for i in step.keep], *saved, *[watched[i] for i in shared])
         if step.fixed:
             ctx.mark_non_differentiable(*[outputs[i] for i in step.fixed])
         return outputs
@@ -270,7 +267,7 @@ def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tensor]) -> tuple[int, ...]:
-    """The positions of the arguments whose memory saved values are views of.
+    """The positions of the arguments and outputs whose memory saved values lie in, as other tensors.
 
     They are saved too, so that autograd notices when one is changed before the backward: a value that a
     library returned does not know whose view it is.
@@ -279,17 +276,9 @@ def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tens
     return tuple(
         position
         for position, tensor in enumerate(tensors)
-        if position not in keep and tensor.untyped_storage().data_ptr() in memory
-    )
-
-
-def _sharing(outputs: Sequence[Tensor], saved: Sequence[Tensor]) -> tuple[int, ...]:
-    """The outputs whose memory saved values lie in that are other tensors, saved for the same reason."""
-    memory = {tensor.untyped_storage().data_ptr() for tensor in saved} - {0}
-    return tuple(
-        number
-        for number, output in enumerate(outputs)
-        if output.untyped_storage().data_ptr() in memory and not any(output is tensor for tensor in saved)
+        if position not in keep
+        and tensor.untyped_storage().data_ptr() in memory
+        and not any(tensor is value for value in saved)
     )
 
 

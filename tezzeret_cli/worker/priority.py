@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -29,10 +30,8 @@ def give_way(priority: Priority) -> None:
     os.nice(max(0, niceness - os.nice(0)))
     _be_nice_as_a_session(niceness)
     if priority is Priority.YIELDING:
-        try:
+        with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        except OSError:
-            return
 
 
 def _be_nice_as_a_session(niceness: int) -> None:
