@@ -86,7 +86,7 @@ def faults(session: nox.Session) -> None:
     """Crash, kill, disk and power faults: ``nox -s faults -- full`` is everything, by default a sample."""
     size = session.posargs[0] if session.posargs else "small"
     _install(session, "test")
-    paths = ("tests/faults", "tests/property", "tests/cli/test_resume.py")
+    paths = ("tests/faults", "tests/property", "tests/cli/test_resume.py", "tests/cli/test_hostile.py")
     session.run("python", "-m", "pytest", f"--fault-size={size}", *paths)
 
 

@@ -12,6 +12,9 @@ import psutil
 import pytest
 
 from tests.support.command import COMMAND, ROOT, Command
+from tezzeret_cli.leyline.descriptors import builtin_catalogue
+
+CATALOGUE = ROOT / "fixtures" / "descriptors" / "catalogue.binpb"
 
 OUTCOMES = {
     "healthy": ("compiled", None),
@@ -95,7 +98,8 @@ def outcomes(report: dict) -> dict[str, tuple[str, str | None]]:
     return {job["name"]: (job["status"], job["reason_kind"]) for job in report["jobs"]}
 
 
-def test_the_healthy_come_out_and_the_hostile_harm_nobody(tezzeret, tmp_path):
+def test_the_healthy_come_out_and_the_hostile_harm_nobody(tezzeret, tmp_path, full):
+    """``full`` has the whole catalogue among them, stressors included."""
     descriptors = [{"blueprint_id": f"H_{name}", "name": name} for name in OUTCOMES]
     (tmp_path / "d.json").write_text(json.dumps(descriptors))
     rules = (
@@ -103,11 +107,18 @@ def test_the_healthy_come_out_and_the_hostile_harm_nobody(tezzeret, tmp_path):
         for name in OUTCOMES
     )
     (tmp_path / "p.toml").write_text("".join(rules))
-    paths = (str(tmp_path / "d.json"), "--profile", str(tmp_path / "p.toml"))
+    paths = [str(tmp_path / "d.json"), *((str(CATALOGUE), "--approve", "*") if full else ())]
+    expected = OUTCOMES
+    if full:
+        ordinary = {d.name: ("compiled", None) for d in builtin_catalogue() if not d.quarantine_only}
+        stressors = {d.name: STRESSORS[d.blueprint_id] for d in builtin_catalogue() if d.quarantine_only}
+        expected = OUTCOMES | ordinary | stressors
     code, report, peak, said = run(
-        tezzeret, tmp_path, *paths, "--store", str(tmp_path / "store"), "--jobs", "2", memory="1536MiB"
+        *(tezzeret, tmp_path, *paths, "--profile", str(tmp_path / "p.toml")),
+        *("--store", str(tmp_path / "store"), "--jobs", "2"),
+        memory="4GiB" if full else "1536MiB",
     )
-    assert outcomes(report) == OUTCOMES
+    assert outcomes(report) == expected
     assert code == 1
     assert peak < PARENT_LIMIT
     assert "\x1b" not in said
