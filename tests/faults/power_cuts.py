@@ -16,6 +16,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +57,16 @@ class Machine:
     def come_back(self) -> None:
         """Be as the disk was at that moment."""
         run("umount", str(self.mount))
+        self._let_go()
         self.plug_in()
+
+    def _let_go(self) -> None:
+        """Wait until the image is no longer in use. A mount namespace that somebody else on this machine made
+        meanwhile holds a copy of the mount, and mounting again would give the dead filesystem."""
+        end = time.monotonic() + 300
+        while subprocess.run(["losetup", "-j", str(self.image)], capture_output=True, check=True).stdout:
+            assert time.monotonic() < end, f"{self.image} is still in use"
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager

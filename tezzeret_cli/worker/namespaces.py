@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 0x4000, 1 << 19
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -76,7 +76,7 @@ def show_own_processes() -> bool:
     whether that may be. Where not, ``/proc`` has the outer numbers, and ``/proc/self`` still is who looks."""
     try:
         _check(_libc.unshare(ctypes.c_int(_NEWNS)))
-        _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+        _mount(None, "/", None, _MS_REC | _MS_SLAVE)
         _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     except OSError:
         return False

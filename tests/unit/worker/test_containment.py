@@ -129,6 +129,34 @@ def test_daemons_end_with_a_guardian_that_is_killed(outside, user):
     assert marked(mark) == []
 
 
+def test_what_is_unmounted_outside_is_gone_for_a_task_too(outside, tmp_path):
+    """A task that held on to it would keep the device busy."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with contextlib.ExitStack() as mounted:
+        for folder in (tmp_path, disk):
+            done = subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(done.stderr)
+            mounted.callback(subprocess.run, ["umount", folder], capture_output=True)
+            subprocess.run(["mount", "--make-shared", folder], check=True)
+            disk.mkdir(exist_ok=True)
+        with outside("root").start("leaves_daemons_and_waits") as forge:
+            mark = json.loads(forge.stdout.readline())["mark"]
+            _until(lambda: len(marked(mark)) >= 7)
+            (zygote,) = psutil.Process(forge.pid).children()
+            (guardian,) = zygote.children()
+            (init,) = guardian.children()
+            mounts = Path(f"/proc/{init.pid}/mounts")
+            assert str(disk) in mounts.read_text()
+            subprocess.run(["umount", disk], check=True)
+            gone = str(disk) not in mounts.read_text()
+            forge.send_signal(signal.SIGINT)
+        assert gone
+
+
 @pytest.mark.parametrize("user", USERS)
 def test_a_task_cannot_end_what_it_is_held_by(outside, user):
     said = outside(user).run("kills_its_parent")
