@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,16 @@ class Format(enum.StrEnum):
     JSON = "json"
     GITHUB = "github"
     JUNIT = "junit"
+
+
+class CommandFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """What every command is given that does something to a store and shows it. ``settings`` are those that
+    the command line may overrule, ``None`` where it does not; the rest is how to show what was done."""
+
+    settings: Mapping[str, Any]
+    form: Format = Format.TEXT
+    quiet: bool = False
+    verbosity: int = 0
 
 
 def read_format(name: str | None, *, json: bool) -> Format:

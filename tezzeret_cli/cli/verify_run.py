@@ -8,12 +8,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, oona_bus, with_telemetry
-from tezzeret_cli.cli.output import Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report
 from tezzeret_cli.errors import InputError, StoreError
 from tezzeret_cli.host.memory import usable_cores
 from tezzeret_cli.model.events import VerificationFailed
@@ -32,19 +31,15 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 HEADINGS = ("bundle", "version", "status", "signed by", "problem")
 
 
-class Flags(msgspec.Struct, frozen=True):
+class Flags(CommandFlags, frozen=True, kw_only=True):
     """The command line as given."""
 
     paths: tuple[str, ...]
-    settings: Mapping[str, Any]
     trust: Trust
     expect_id: str | None
     expect_version: str | None
     expect_digest: str | None
     load: bool
-    form: Format
-    quiet: bool
-    verbosity: int
 
 
 def run_verify(flags: Flags) -> int:
@@ -120,7 +115,7 @@ def _tell(checks: Sequence[BundleCheck], stores: Sequence[Path], flags: Flags, s
         if not check.ok and (root := _home(Path(check.bundle), stores)) is not None:
             inside = Path(os.path.relpath(check.bundle, root)).as_posix()
             failed.setdefault(root, []).append(msgspec.structs.replace(check, bundle=inside))
-    observer = make_observer(table=False, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(flags)
     for root, found in failed.items():
         with_telemetry(observer, root, settings).on_event(VerificationFailed(str(root), tuple(found)))
 
