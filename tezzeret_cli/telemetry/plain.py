@@ -13,6 +13,7 @@ from tezzeret_cli.model.events import (
     JobStage,
     ModeEntered,
     Notice,
+    NullObserver,
     RunFinished,
     RunStarted,
 )
@@ -32,11 +33,8 @@ from tezzeret_cli.telemetry.text import (
 )
 
 
-class SilentObserver:
-    """Shows nothing."""
-
-    def on_event(self, event: Event) -> None:
-        return None
+class SilentObserver(NullObserver):
+    """Shows nothing for the length of a run."""
 
     def __enter__(self) -> Self:
         return self
