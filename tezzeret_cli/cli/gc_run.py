@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tezzeret_cli
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
-from tezzeret_cli.cli.output import CommandFlags, Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report, write_table
 from tezzeret_cli.cli.values import parse_duration
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.collect import GcPlan, GcReport, Rules
@@ -93,9 +93,7 @@ def _pins(path: Path) -> list[str]:
 def _show(flags: Flags, report: GcReport) -> None:
     write_report(flags.form, report, ())
     if flags.form is Format.TEXT and not flags.quiet:
-        lines = [f"{i.kind.value}\t{size(i.bytes)}\t{clean(i.path)}\t{i.reason}\n" for i in report.removed]
-        sys.stdout.write("".join(lines))
-        sys.stdout.flush()
+        write_table([(i.kind.value, size(i.bytes), clean(i.path), i.reason) for i in report.removed])
     for kept in report.failed:
         sys.stderr.write(f"could not be removed: {clean(kept.path)}: {clean(kept.reason)}\n")
     if flags.quiet:

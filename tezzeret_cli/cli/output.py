@@ -13,7 +13,7 @@ import msgspec
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.settings import SUMMARY_VARIABLE
 from tezzeret_cli.telemetry.outcomes import Suite
-from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.telemetry.text import aligned, clean, tabbed
 
 
 class Format(enum.StrEnum):
@@ -60,6 +60,12 @@ def write_report(form: Format, report: msgspec.Struct, suites: Sequence[Suite]) 
         _write(workflow_commands(suites).encode())
         if path := os.environ.get(SUMMARY_VARIABLE):
             _append(path, summary(suites))
+
+
+def write_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows on stdout: in columns on a terminal, with tabs elsewhere."""
+    sys.stdout.write(aligned(rows) if sys.stdout.isatty() else tabbed(rows))
+    sys.stdout.flush()
 
 
 def _write(data: bytes) -> None:

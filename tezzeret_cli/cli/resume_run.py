@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
-from tezzeret_cli.cli.output import CommandFlags, Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report, write_table
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer
 from tezzeret_cli.errors import ExitCode, InputError
@@ -229,10 +229,12 @@ def _list(flags: Flags, found: Sequence[RunSummary]) -> None:
     if flags.form is Format.JSON:
         _print({"schema": LIST_SCHEMA, "runs": found})
         return
+    rows = []
     for item in found:
         part = f", shard {item.shard}" if item.shard else ""
         what = item.problem or f"{item.done} of {item.jobs} done{part}"
-        print(f"{item.run}\t{item.life.value}\t{item.command}\t{item.created}\t{what}")
+        rows.append((item.run, item.life.value, item.command, item.created, what))
+    write_table(rows)
     if not found:
         _say(flags, "no unfinished runs")
 

@@ -90,6 +90,13 @@ def row(report: JobReport) -> tuple[str, ...]:
 HEADINGS = ("id", "name", "status", "version", "took", "step ms", "reason")
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table for people: cells of a column below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
 def tabbed(rows: Sequence[Sequence[str]]) -> str:
     """A table for programs: a line for each row, cells between tabs."""
     return "".join("\t".join(row) + "\n" for row in rows)
