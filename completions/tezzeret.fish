@@ -54,11 +54,11 @@ end
 
 complete -c tezzeret -f
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a compile -d 'Compile blueprints into bundles; what is unchanged is skipped.'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a resume -d 'Finish what a run that was killed, interrupted or cut off left to do on a store.'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a gc -d 'Remove what nobody uses any more: old bundles, and what runs left behind.'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a prewarm -d 'Load bundles in fresh processes without a compiler, and time every variant against eager.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a resume -d 'Finish what a run that did not end left to do on a store.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a gc -d 'Remove what nobody uses any more, and what runs left behind.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a prewarm -d 'Time bundles against eager, in fresh processes.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a stats -d 'Show what the runs on a store did, and how it stands.'
-complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a verify -d 'Verify bundles, or whole stores, without the network: who signed them, and every byte.'
+complete -c tezzeret -n '__tezzeret_at \'tezzeret\' 0' -a verify -d 'Verify who signed bundles or whole stores, and every byte.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l version -d 'Show the version and exit.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l install-completion -d 'Install completion for the current shell.'
 complete -c tezzeret -n '__tezzeret_at \'tezzeret\'' -l show-completion -d 'Show completion for the current shell, to copy it or customize the installation.'

@@ -64,7 +64,7 @@ class Painter:
 
 def main() -> int:
     painter = Painter()
-    compile_run.make_observer = lambda **_: painter
+    compile_run.make_observer = lambda _: painter
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TEZZERET_STORE": folder, "TEZZERET_SIGN": "none"}
         code = app(shlex.split(COMMAND)[1:], standalone_mode=False)

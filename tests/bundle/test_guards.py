@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -214,7 +215,16 @@ def test_a_guard_miss_is_counted_and_warned_of_once(forged, eager):
         found = [bundle(x) for _ in range(3)]
     assert len(seen) == 1
     assert (bundle.tezzeret.guard_misses, bundle.tezzeret.eager_calls) == (3, 3)
+    assert repr(bundle.tezzeret) == "<T_mlp: 3 guard misses, 3 eager calls>"
     torch.testing.assert_close(found[0], module(x))
+
+
+def test_the_warning_names_the_line_that_made_the_call_however_deep_the_bundle_is(forged):
+    x = torch.randn(4, 16).t().contiguous().t()
+    for module in (forged.load("mlp"), torch.nn.Sequential(torch.nn.Identity(), forged.load("mlp"))):
+        with pytest.warns(GuardMissWarning) as seen:
+            module(x)
+        assert [Path(warning.filename).name for warning in seen] == ["test_guards.py"]
 
 
 def test_eager_trains_the_bundles_own_parameters(forged):

@@ -45,9 +45,39 @@ def test_a_library_is_small_and_exports_the_interface_alone(forged, name):
     assert not [note for note in notes if "container" in note]
 
 
-def test_a_graph_with_a_tensor_of_its_own_has_aotinductors_container(forged):
-    sizes = [library.stat().st_size for library in (forged.path("constant") / "lib").iterdir()]
-    assert max(sizes) > 200_000
+def test_a_graph_with_a_tensor_of_its_own_has_aotinductors_container_and_is_named(forged):
+    sizes = {library.stem: library.stat().st_size for library in (forged.path("constant") / "lib").iterdir()}
+    large = [name for name, size in sizes.items() if size > 200_000]
+    assert large
+    notes = forged.jobs["constant"]["notes"]
+    for name in large:
+        said = f"{name} has a library of its own, with AOTInductor's container: it has tensors of its own"
+        assert said in notes
+
+
+REFUSING_COMPILER = """#!/bin/sh
+case " $* " in *" -c wrapper.cpp "*) echo "wrapper.cpp:7: error: not this one" >&2; exit 1 ;; esac
+exec g++ "$@"
+"""
+
+
+def test_where_the_compiler_refuses_one_library_each_graph_has_its_own_and_the_log_says_why(
+    tmp_path, tezzeret
+):
+    compiler = tmp_path / "refusing-g++"
+    compiler.write_text(REFUSING_COMPILER)
+    compiler.chmod(0o755)
+    store = tmp_path / "store"
+    options = ("--store", str(store), "--select", "BP002", "--strategy", "fast", "-v")
+    done = tezzeret.run("compile", *options, env={"CXX": str(compiler)}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    assert "the compiler refused one library for all graphs: wrapper.cpp:7: error: not this one" in lines
+    libraries = [path.stem for path in store.glob("bundles/BP002/*/lib/*")]
+    assert sorted(libraries) == ["v0.backward", "v0.forward"]
+    for name in libraries:
+        said = f"{name} has a library of its own, with AOTInductor's container: its code was not wanted"
+        assert said in lines
 
 
 @pytest.fixture

@@ -42,6 +42,17 @@ def test_ordinary_blueprints_come_out_compiled_and_a_leak_falls_back(compiled):
     assert statuses == {name: "fallback" if name == "BP047" else "compiled" for name in CHOSEN}
 
 
+def test_every_graph_is_in_the_bundles_one_library(compiled):
+    store, done = compiled
+    with_libraries = 0
+    for job in reports(done).values():
+        libraries = sorted(path.name for path in (store / job["bundle"]).glob("lib/*"))
+        assert libraries in ([], ["graphs.so"]), job["notes"]
+        with_libraries += bool(libraries)
+        assert not [note for note in job["notes"] if "library" in note]
+    assert with_libraries >= 6
+
+
 def test_the_report_has_its_documented_shape(compiled):
     _, done = compiled
     report = json.loads(done.stdout)
@@ -121,6 +132,8 @@ def test_explain_names_the_factor_that_changed(compiled, tezzeret):
 def test_find_narrows_by_parameters_and_says_what_it_found_instead(compiled):
     store, _ = compiled
     assert tezzeret_cli.find(store, "BP020", {"sequence_length": 136}).parent.name == "BP020"
+    with pytest.raises(NoBundleError, match=r"BP001 fits here: nowhere is no store"):
+        tezzeret_cli.find("nowhere", "BP001")
     with pytest.raises(NoBundleError, match="sequence_length=136"):
         tezzeret_cli.find(store, "BP020", {"sequence_length": 16})
 
@@ -156,23 +169,45 @@ def test_one_signal_ends_cleanly_without_child_or_half_bundle(tezzeret, store, n
     assert list(store.glob("bundles/*/*")) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_store_is_a_clear_error_and_leaves_no_half_bundle(tezzeret, tmp_path):
-    store = tmp_path / "small"
-    store.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", str(store)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not allow mounting")
-    try:
-        done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", timeout=300)
-        assert done.returncode in (1, 2)
-        assert "No space left on device" in done.stderr + done.stdout
-        assert "Traceback" not in done.stderr
-        assert list(store.glob("bundles/*/*")) == []
-    finally:
-        subprocess.run(["umount", str(store)], check=True)
+@pytest.fixture
+def small_disk(tmp_path):
+    """``small_disk(size)``: a folder on a disk of its own of that size, as ``80k``."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+
+    def mount(size: str) -> Path:
+        options = ["-t", "tmpfs", "-o", f"size={size}"]
+        done = subprocess.run(["mount", *options, "tmpfs", str(folder)], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("this machine does not allow mounting")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+
+
+def test_a_full_store_is_a_clear_error_and_leaves_no_half_bundle(tezzeret, small_disk):
+    store = small_disk("80k")
+    done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", timeout=300)
+    assert done.returncode in (1, 2)
+    assert "No space left on device" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert list(store.glob("bundles/*/*")) == []
+
+
+def test_a_full_cache_is_a_clear_error_and_no_fallback(tezzeret, small_disk, tmp_path):
+    """The compiler takes away what did not fit, so that afterwards there is room again. The run can be
+    resumed."""
+    store, cache = tmp_path / "store", small_disk("4m")
+    options = ("--store", str(store), "--cache", str(cache), "--select", "BP005")
+    done = tezzeret.run("compile", *options, timeout=300)
+    assert done.returncode == 2
+    assert f"cache {cache}: No space left on device; free some space and run" in done.stderr
+    assert list(store.glob("bundles/*/*")) == []
+    left = tezzeret.run("resume", "--store", str(store), "--list", "--json")
+    assert [run["life"] for run in json.loads(left.stdout)["runs"]] == ["dead"]
 
 
 def test_help_imports_nothing_heavy(tezzeret):

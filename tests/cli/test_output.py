@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support.junit_rules import breaches
 from tests.support.signing import manifest, write
 
 FACTORIES = "tests.support.hostile_blueprints"
@@ -52,6 +53,7 @@ def test_annotations_a_step_summary_and_junit(mixed, tmp_path):
     assert text.count("\n| X\\_") == 3
     strict = mixed("--output-format", "junit", "--strict")
     assert strict.returncode == 1, strict.stderr
+    assert breaches(strict.stdout.encode()) == []
     root = ET.fromstring(strict.stdout.encode())
     found = {case.get("name"): [part.tag for part in case] for case in root.iter("testcase")}
     assert found == {

@@ -178,8 +178,9 @@ def test_an_interrupted_run_is_resumed_too(tezzeret, store):
         if b"[1/3]" in line:
             break
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    _, said = running.communicate(timeout=60)
     assert running.returncode == 130
+    assert said.splitlines()[-1].endswith(b"; interrupted: tezzeret resume on this store does the rest")
     done = tezzeret.run("resume", "--store", str(store), "--json", timeout=300)
     assert statuses(done) == STATUSES
 

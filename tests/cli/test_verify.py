@@ -48,6 +48,15 @@ def test_a_store_in_order_is_verified_and_says_by_whom(home, signed):
     assert home.run("verify", str(signed), "--quiet").stdout == ""
 
 
+def test_on_a_terminal_the_table_begins_a_line_and_is_in_columns(home, signed):
+    code, shown = home.on_terminal("verify", str(signed))
+    assert code == 0, shown
+    heading, *rows, counts = [line.rpartition("\r")[2] for line in shown.strip("\n").split("\n")]
+    assert heading.split() == ["bundle", "version", "status", "signed", "by", "problem"]
+    assert {row.index("verified") for row in rows} == {heading.index("status")}
+    assert (len(rows), counts) == (3, "3 verified, 0 failed")
+
+
 def test_one_damaged_bundle_fails_the_store_and_is_named(home, signed):
     path = signed / "bundles" / "BP001" / NEXT / "tensors.safetensors"
     path.write_bytes(b"tensorS")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +68,18 @@ class Command:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+
+    def on_terminal(self, *args: str) -> tuple[int, str]:
+        """The exit code, and all that a terminal of 200 columns was sent."""
+        ours, theirs = pty.openpty()
+        environment = self.environment | {"TERM": "xterm", "COLUMNS": "200"}
+        running = subprocess.Popen(
+            [*COMMAND, *args], env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        sent = bytearray()
+        with contextlib.suppress(OSError):  # a terminal that nobody writes to any more ends so
+            while data := os.read(ours, 1 << 16):
+                sent += data
+        os.close(ours)
+        return running.wait(), sent.decode().replace("\r\n", "\n")

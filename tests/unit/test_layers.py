@@ -21,7 +21,7 @@ LAYERS = (
     ("blueprints", "leyline", "bundle"),
     ("isa",),
     ("model",),
-    ("errors", "files"),
+    ("errors", "files", "quantiles"),
 )
 """Top to bottom. A module imports from its own room and from lower layers."""
 

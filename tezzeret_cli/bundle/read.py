@@ -54,7 +54,12 @@ def read_manifest(bundle: Path) -> tuple[Manifest, bytes]:
     anything that this version does not know, or is of a newer format.
     """
     path = os.path.join(bundle, MANIFEST)
-    data = _read_regular(path, MANIFEST_LIMIT, _read_all)
+    try:
+        data = _read_regular(path, MANIFEST_LIMIT, _read_all)
+    except DamagedBundleError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            error.advice = "give the folder of one bundle, as find() does"
+        raise
     try:
         manifest = decode_strict(
             data, _DECODER, f"{path}: not a manifest", DamagedBundleError, nearly_canonical

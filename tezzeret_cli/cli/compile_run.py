@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ from tezzeret_cli.blueprints.registry import BUILTIN
 from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.cli.breakers import breaker_rules
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
-from tezzeret_cli.cli.output import Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, write_report
 from tezzeret_cli.cli.resume_run import finish_dead, worst
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_doubts, make_signer, signing_options
@@ -50,11 +49,10 @@ from tezzeret_cli.worker.pool import WorkerPool
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
-class Flags(msgspec.Struct, frozen=True):
-    """The command line as given. ``settings`` holds ``None`` for what was not given."""
+class Flags(CommandFlags, frozen=True, kw_only=True):
+    """The command line as given."""
 
     paths: tuple[str, ...]
-    settings: Mapping[str, Any]
     identity_token: str | None
     trust_config: str | None
     select: tuple[str, ...]
@@ -68,9 +66,6 @@ class Flags(msgspec.Struct, frozen=True):
     dry_run: bool
     explain: bool
     strict: bool
-    form: Format
-    quiet: bool
-    verbosity: int
 
 
 def run(flags: Flags) -> int:
@@ -79,7 +74,7 @@ def run(flags: Flags) -> int:
     settings = load_settings(environment, flags.settings)
     root = Path(store_of(settings))
     shard = parse_shard(flags.shard, "--shard") if flags.shard is not None else None
-    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(flags)
     planned = _jobs(flags, settings, observer)
     if shard is not None:
         planned = in_shard(planned, shard)

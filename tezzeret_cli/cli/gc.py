@@ -63,7 +63,7 @@ def gc_command(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Remove what nobody uses any more: old bundles, and what runs left behind.
+    """Remove what nobody uses any more, and what runs left behind.
 
     Bundles go only by --ttl, --keep and --max-size; a load counts as a use. What a run that is alive or can
     be resumed needs stays, and so does what a process is loading. Staging folders of runs that are over,
@@ -73,6 +73,7 @@ def gc_command(
     5 another gc is at work or the store is locked, 7 a journal could not be written.
     """
     from tezzeret_cli.cli.gc_run import Flags, run_gc
+    from tezzeret_cli.cli.output import read_format
 
     flags = Flags(
         settings={"store": store, "cache": cache, "state": state, "oona_url": oona_url},
@@ -83,7 +84,7 @@ def gc_command(
         cache_ttl=cache_ttl,
         journal_ttl=journal_ttl,
         dry_run=dry_run,
-        json=json_output,
+        form=read_format(None, json=json_output),
         quiet=quiet,
         verbosity=verbose,
     )

@@ -6,14 +6,11 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 import tezzeret_cli
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report, write_table
 from tezzeret_cli.cli.values import parse_duration
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.model.collect import GcPlan, GcReport, Rules
@@ -27,10 +24,9 @@ from tezzeret_cli.telemetry.numbers import size
 from tezzeret_cli.telemetry.text import clean
 
 
-class Flags(msgspec.Struct, frozen=True):
-    """The command line as given. ``settings`` holds ``None`` for what was not given."""
+class Flags(CommandFlags, frozen=True, kw_only=True):
+    """The command line as given."""
 
-    settings: Mapping[str, Any]
     ttl: str | None
     keep: int | None
     max_size: str | None
@@ -38,9 +34,6 @@ class Flags(msgspec.Struct, frozen=True):
     cache_ttl: str
     journal_ttl: str
     dry_run: bool
-    json: bool
-    quiet: bool
-    verbosity: int
 
 
 def run_gc(flags: Flags) -> int:
@@ -58,7 +51,7 @@ def run_gc(flags: Flags) -> int:
         created=time.time(),
     )
     runs = Runs(Path(settings.state), identity.store_id, on_network=settings.state_on_network)
-    told = make_observer(table=not flags.json, quiet=flags.quiet, verbosity=flags.verbosity)
+    told = make_observer(flags)
     telemetry = with_telemetry(told, root, settings)
     report = would_collect(root, runs, plan) if flags.dry_run else collect(open_store(root), runs, plan)
     _show(flags, report)
@@ -98,13 +91,9 @@ def _pins(path: Path) -> list[str]:
 
 
 def _show(flags: Flags, report: GcReport) -> None:
-    if flags.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-        sys.stdout.flush()
-    elif not flags.quiet:
-        lines = [f"{i.kind.value}\t{size(i.bytes)}\t{clean(i.path)}\t{i.reason}\n" for i in report.removed]
-        sys.stdout.write("".join(lines))
-        sys.stdout.flush()
+    write_report(flags.form, report, ())
+    if flags.form is Format.TEXT and not flags.quiet:
+        write_table([(i.kind.value, size(i.bytes), clean(i.path), i.reason) for i in report.removed])
     for kept in report.failed:
         sys.stderr.write(f"could not be removed: {clean(kept.path)}: {clean(kept.reason)}\n")
     if flags.quiet:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from tezzeret_cli.cli.output import CommandFlags, Format
 from tezzeret_cli.errors import SettingsError
 from tezzeret_cli.model.events import Event, Notice, Observer
 from tezzeret_cli.settings import Settings, leyline_secret
@@ -77,16 +78,17 @@ def oona_bus(settings: Settings) -> Bus | None:
     return bus
 
 
-def make_observer(*, table: bool, quiet: bool, verbosity: int) -> ShownObserver:
-    """Progress goes to stderr, and ``table`` says whether one goes to stdout."""
-    if quiet:
+def make_observer(flags: CommandFlags) -> ShownObserver:
+    """Progress goes to stderr, and a table to stdout where the report is text."""
+    if flags.quiet:
         from tezzeret_cli.telemetry.plain import SilentObserver
 
         return SilentObserver()
+    table = flags.form is Format.TEXT
     if sys.stderr.isatty():
         from tezzeret_cli.telemetry.console import ConsoleObserver
 
-        return ConsoleObserver(table=table, verbosity=verbosity)
+        return ConsoleObserver(table=table, verbosity=flags.verbosity)
     from tezzeret_cli.telemetry.plain import PlainObserver
 
-    return PlainObserver(sys.stderr, table=sys.stdout if table else None, verbosity=verbosity)
+    return PlainObserver(sys.stderr, sys.stdout if table else None, flags.verbosity)

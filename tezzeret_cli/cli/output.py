@@ -5,14 +5,15 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from tezzeret_cli.errors import InputError
 from tezzeret_cli.settings import SUMMARY_VARIABLE
 from tezzeret_cli.telemetry.outcomes import Suite
-from tezzeret_cli.telemetry.text import clean
+from tezzeret_cli.telemetry.text import aligned, clean, tabbed
 
 
 class Format(enum.StrEnum):
@@ -20,6 +21,16 @@ class Format(enum.StrEnum):
     JSON = "json"
     GITHUB = "github"
     JUNIT = "junit"
+
+
+class CommandFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """What every command is given that does something to a store and shows it. ``settings`` are those that
+    the command line may overrule, ``None`` where it does not; the rest is how to show what was done."""
+
+    settings: Mapping[str, Any]
+    form: Format = Format.TEXT
+    quiet: bool = False
+    verbosity: int = 0
 
 
 def read_format(name: str | None, *, json: bool) -> Format:
@@ -49,6 +60,12 @@ def write_report(form: Format, report: msgspec.Struct, suites: Sequence[Suite]) 
         _write(workflow_commands(suites).encode())
         if path := os.environ.get(SUMMARY_VARIABLE):
             _append(path, summary(suites))
+
+
+def write_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows on stdout: in columns on a terminal, with tabs elsewhere."""
+    sys.stdout.write(aligned(rows) if sys.stdout.isatty() else tabbed(rows))
+    sys.stdout.flush()
 
 
 def _write(data: bytes) -> None:

@@ -85,12 +85,13 @@ def prewarm_command(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Load bundles in fresh processes without a compiler, and time every variant against eager.
+    """Time bundles against eager, in fresh processes.
 
-    The first call and the steady steps, forward and backward, of every variant. The times are added to the
-    store's samples, and each bundle is compared with its own earlier ones on the same kind of machine. Counts
-    as a use for gc. Whom to believe is said as for verify. What one that was killed had measured is kept by
-    the next command or by resume; the rest is not measured later.
+    They have no compiler. Timed are the first call and the steady steps, forward and backward, of every
+    variant. The times are added to the store's samples, and each bundle is compared with its own earlier
+    ones on the same kind of machine. Counts as a use for gc. Whom to believe is said as for verify. What
+    one that was killed had measured is kept by the next command or by resume; the rest is not measured
+    later.
 
     Exit codes: 0 all done, 1 a bundle failed or regressed, 2 bad input or a store that cannot be written,
     7 the journal could not be written, 130 or 143 interrupted.

@@ -7,12 +7,11 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
-from tezzeret_cli.cli.output import Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report
 from tezzeret_cli.cli.signals import stopping
 from tezzeret_cli.errors import ExitCode, InputError
 from tezzeret_cli.host.memory import threads_each
@@ -49,19 +48,15 @@ HEADINGS = (
 )
 
 
-class Flags(msgspec.Struct, frozen=True):
-    """The command line as given. ``settings`` holds ``None`` for what was not given."""
+class Flags(CommandFlags, frozen=True, kw_only=True):
+    """The command line as given."""
 
     paths: tuple[str, ...]
-    settings: Mapping[str, Any]
     device: str | None
     jobs: int
     max_regression: str | None
     trust: Trust
     allowed: tuple[str, ...]
-    form: Format
-    quiet: bool
-    verbosity: int
 
 
 def run_prewarm(flags: Flags) -> int:
@@ -93,7 +88,7 @@ def run_prewarm(flags: Flags) -> int:
         store_id = existing_identity(root).store_id
         return Runs(Path(settings.state), store_id, on_network=settings.state_on_network)
 
-    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(flags)
     environment = dict(os.environ)
     roots = {place.root for place in bundles if place.root is not None}
     stores = {str(root): with_telemetry(observer, root, settings) for root in roots}

@@ -42,13 +42,13 @@ def resume_command(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Finish what a run that was killed, interrupted or cut off left to do on a store.
+    """Finish what a run that did not end left to do on a store.
 
-    The same plan and options go on, and the report and exit code are those of the whole run. A prewarm does
-    not go on: what it had measured is kept, and it is ended.
+    It was killed, interrupted or cut off. The same plan and options go on, and the report and exit code
+    are those of the whole run. A prewarm does not go on: what it had measured is kept, and it is ended.
 
-    Exit codes: those of the run; 0 without unfinished work; 2 when the run cannot go on here; 5 the run is
-    alive; 6 its journal is damaged, 7 it could not be written.
+    Exit codes: those of the run; 0 without unfinished work; 2 when the run cannot go on here; 5 the run
+    is alive; 6 its journal is damaged, 7 it could not be written.
     """
     from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.resume_run import Flags, run_resume

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, with_telemetry
-from tezzeret_cli.cli.output import Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report, write_table
 from tezzeret_cli.cli.signals import Stop, stopping
 from tezzeret_cli.cli.signing import make_signer
 from tezzeret_cli.errors import ExitCode, InputError
@@ -35,19 +35,15 @@ from tezzeret_cli.worker.pool import WorkerPool
 LIST_SCHEMA = 1
 
 
-class Flags(msgspec.Struct, frozen=True):
-    """The command line as given. ``settings`` holds ``None`` for what was not given."""
+class Flags(CommandFlags, frozen=True, kw_only=True):
+    """The command line as given."""
 
-    settings: Mapping[str, Any]
     run: str | None
     list: bool
     abandon: str | None
     dry_run: bool
     accept_tail_loss: bool
     identity_token: str | None
-    form: Format
-    quiet: bool
-    verbosity: int
 
 
 def run_resume(flags: Flags) -> int:
@@ -135,7 +131,7 @@ def _resume(
         _say(flags, _nothing(root, runs, found))
         write_report(flags.form, _merged([]), [run_suite(_merged([]))])
         return ExitCode.OK
-    observer = make_observer(table=flags.form is Format.TEXT, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(flags)
     if flags.dry_run:
         reports = [(_would(runs.peek(run)), False) for run in wanted if _resumable(found, run)]
         for report, _ in reports:
@@ -233,10 +229,12 @@ def _list(flags: Flags, found: Sequence[RunSummary]) -> None:
     if flags.form is Format.JSON:
         _print({"schema": LIST_SCHEMA, "runs": found})
         return
+    rows = []
     for item in found:
         part = f", shard {item.shard}" if item.shard else ""
         what = item.problem or f"{item.done} of {item.jobs} done{part}"
-        print(f"{item.run}\t{item.life.value}\t{item.command}\t{item.created}\t{what}")
+        rows.append((item.run, item.life.value, item.command, item.created, what))
+    write_table(rows)
     if not found:
         _say(flags, "no unfinished runs")
 

@@ -61,13 +61,13 @@ def verify_command(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Verify bundles, or whole stores, without the network: who signed them, and every byte.
+    """Verify who signed bundles or whole stores, and every byte.
 
-    Whom to believe is yours to say: the keys in trusted-keys.d, those given by --key, or an identity with its
-    issuer. What fails is put into the store's telemetry, too.
+    Nothing of it needs a network. Whom to believe is yours to say: the keys in trusted-keys.d, those
+    given by --key, or an identity with its issuer. What fails is put into the store's telemetry, too.
 
-    Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one
-    that was published.
+    Exit codes: 0 all verified; 2 bad usage; 4 a bundle is damaged, not trusted, or older than one that
+    was published.
     """
     from tezzeret_cli.cli.output import read_format
     from tezzeret_cli.cli.trusting import read_trust

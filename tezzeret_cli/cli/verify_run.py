@@ -8,12 +8,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tezzeret_cli.cli.observers import make_observer, oona_bus, with_telemetry
-from tezzeret_cli.cli.output import Format, write_report
+from tezzeret_cli.cli.output import CommandFlags, Format, write_report, write_table
 from tezzeret_cli.errors import InputError, StoreError
 from tezzeret_cli.host.memory import usable_cores
 from tezzeret_cli.model.events import VerificationFailed
@@ -24,7 +23,7 @@ from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.settings import Settings, load_settings, store_of
 from tezzeret_cli.store.layout import read_identity, store_of_bundle
 from tezzeret_cli.telemetry.outcomes import verify_suite
-from tezzeret_cli.telemetry.text import clean, tabbed
+from tezzeret_cli.telemetry.text import clean
 from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.trust.verify import Expected
 
@@ -32,19 +31,15 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 HEADINGS = ("bundle", "version", "status", "signed by", "problem")
 
 
-class Flags(msgspec.Struct, frozen=True):
+class Flags(CommandFlags, frozen=True, kw_only=True):
     """The command line as given."""
 
     paths: tuple[str, ...]
-    settings: Mapping[str, Any]
     trust: Trust
     expect_id: str | None
     expect_version: str | None
     expect_digest: str | None
     load: bool
-    form: Format
-    quiet: bool
-    verbosity: int
 
 
 def run_verify(flags: Flags) -> int:
@@ -120,7 +115,7 @@ def _tell(checks: Sequence[BundleCheck], stores: Sequence[Path], flags: Flags, s
         if not check.ok and (root := _home(Path(check.bundle), stores)) is not None:
             inside = Path(os.path.relpath(check.bundle, root)).as_posix()
             failed.setdefault(root, []).append(msgspec.structs.replace(check, bundle=inside))
-    observer = make_observer(table=False, quiet=flags.quiet, verbosity=flags.verbosity)
+    observer = make_observer(flags)
     for root, found in failed.items():
         with_telemetry(observer, root, settings).on_event(VerificationFailed(str(root), tuple(found)))
 
@@ -143,25 +138,28 @@ class _Progress:
         self._shown = shown
         self._done = 0
         self._failed = 0
+        self._line = ""
 
     def on_checked(self, check: BundleCheck) -> None:
         self._done += 1
         self._failed += not check.ok
         if self._shown and (self._done % 10 == 0 or self._done == self._total):
-            sys.stderr.write(f"\rverified {self._done} of {self._total}, {self._failed} failed")
+            self._line = f"verified {self._done} of {self._total}, {self._failed} failed"
+            sys.stderr.write(f"\r{self._line}")
             sys.stderr.flush()
 
     def close(self) -> None:
-        if self._shown and self._done >= 10:
-            sys.stderr.write("\n")
+        """Take the line away: what was found stands there."""
+        if self._line:
+            sys.stderr.write(f"\r{' ' * len(self._line)}\r")
+            sys.stderr.flush()
 
 
 def _show(flags: Flags, report: VerifyReport) -> None:
     write_report(flags.form, report, [verify_suite(report)])
     if flags.form is Format.TEXT and not flags.quiet:
         rows = [HEADINGS, *(_row(check) for check in report.bundles)]
-        sys.stdout.write(_table(rows) if sys.stdout.isatty() else tabbed(rows))
-    sys.stdout.flush()
+        write_table(rows)
     for note in report.notes:
         sys.stderr.write(f"warning: {clean(note)}\n")
     if flags.quiet:
@@ -189,9 +187,3 @@ def _row(check: BundleCheck) -> tuple[str, ...]:
             ),
         )
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "".join(line.rstrip() + "\n" for line in lines)

@@ -74,12 +74,6 @@ def to_json(descriptor: Descriptor) -> str:
     return text
 
 
-def to_binary(descriptor: Descriptor) -> bytes:
-    """One binary ``BlueprintDescriptor``."""
-    data: bytes = _message(descriptor).SerializeToString(deterministic=True)
-    return data
-
-
 def catalogue_to_binary(descriptors: Sequence[Descriptor]) -> bytes:
     """One binary ``BlueprintCatalogue``."""
     from tezzeret_cli.leyline.leyline_pb2 import BlueprintCatalogue

@@ -7,6 +7,9 @@ import msgspec
 from tezzeret_cli.model.job import Job
 from tezzeret_cli.model.manifest import Reason, Serving, Target, TensorGuard, TensorSlot, Timing, Variant
 
+NO_ROOM = "no_room"
+"""The kind of a reason that is the disk's: it says nothing of the module."""
+
 
 class BuildRequest(msgspec.Struct, frozen=True):
     """Compile ``job`` and leave the payload in the existing, empty directory ``staging``.

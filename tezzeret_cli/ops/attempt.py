@@ -8,6 +8,8 @@ in the end to a fallback bundle, if eager itself runs.
 from __future__ import annotations
 
 import datetime
+import errno
+import os
 import platform
 import shutil
 import time
@@ -19,6 +21,7 @@ from tezzeret_cli.bundle.canonical import guard_digest
 from tezzeret_cli.bundle.version import lineage
 from tezzeret_cli.errors import WorkerError
 from tezzeret_cli.model.build import (
+    NO_ROOM,
     BuildRefused,
     BuildRequest,
     BuildResult,
@@ -248,6 +251,9 @@ class Attempt:
         ):
             with explained(root, what):
                 probe(folder)
+        if reason.kind == NO_ROOM:  # what took the room is gone again: a header that did not fit
+            with explained(self._environments.cache, "cache"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _clear_staged(self) -> None:
         with explained(self._store.root):

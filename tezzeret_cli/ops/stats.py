@@ -30,6 +30,7 @@ from tezzeret_cli.model.stats import (
 from tezzeret_cli.ops.gc_mark import mark
 from tezzeret_cli.ops.gc_policy import Bundle
 from tezzeret_cli.ops.history import Ended, History, RunHistory
+from tezzeret_cli.quantiles import quantile
 from tezzeret_cli.runs.folder import Runs
 from tezzeret_cli.store.layout import TMP, explained
 from tezzeret_cli.store.quarantine import QUARANTINE
@@ -109,7 +110,7 @@ def durations(values: Iterable[float]) -> Durations:
         return Durations()
 
     def rank(share: float) -> float:
-        return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 6)
+        return round(quantile(ordered, share), 6)
 
     total = round(math.fsum(ordered), 6)
     return Durations(len(ordered), total, rank(0.5), rank(0.95), rank(0.99), ordered[-1])

@@ -10,7 +10,7 @@ import torch
 
 from tezzeret_cli import isa
 from tezzeret_cli.bundle.read import read_manifest
-from tezzeret_cli.bundle.scan import Published, published
+from tezzeret_cli.bundle.scan import BUNDLES, Published, published
 from tezzeret_cli.bundle.target import mismatch
 from tezzeret_cli.errors import DamagedBundleError, NoBundleError
 from tezzeret_cli.model.manifest import Manifest
@@ -52,7 +52,8 @@ def find(
         else:
             refused.append(f"{item.version}: {reason}")
     if not fitting:
-        found = "; ".join(refused) if refused else "the store has none"
+        nothing = "the store has none" if (Path(store) / BUNDLES).is_dir() else f"{store} is no store"
+        found = "; ".join(refused) or nothing
         raise NoBundleError(f"no bundle of {blueprint_id} fits here: {found}")
     newest: dict[str, tuple[Published, Manifest]] = {}
     for item, manifest in fitting:

@@ -5,6 +5,7 @@ It runs once for each new pattern of calls; ``variant.Pattern`` then recognises 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,18 @@ from torch import Tensor
 
 from tezzeret_cli.model.manifest import Extent, Symbolic, TensorGuard
 from tezzeret_cli.runtime import private
+
+
+def level_of_caller() -> int:
+    """For ``warnings.warn``: how far up the stack of who asks the first code is that is neither this
+    package's nor torch's, so that the warning names the line that made the call."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+_OURS = (__name__.partition(".")[0], "torch")
 
 
 class TensorGuards:

@@ -14,6 +14,7 @@ from tezzeret_cli.model.manifest import Manifest, TensorSlot
 from tezzeret_cli.runtime import private
 from tezzeret_cli.runtime.arguments import flatten, positional
 from tezzeret_cli.runtime.eager import EagerModule
+from tezzeret_cli.runtime.guards import level_of_caller
 from tezzeret_cli.runtime.variant import RunnableVariant
 
 OnGuardMiss = Literal["eager", "raise"]
@@ -155,6 +156,10 @@ class Binding:
     def manifest(self) -> Manifest:
         return self.program.manifest
 
+    def __repr__(self) -> str:
+        counts = f"{self.guard_misses} guard misses, {self.eager_calls} eager calls"
+        return f"<{self.manifest.blueprint_id}: {counts}>"
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Binding:
         return Binding(self.program)
 
@@ -290,7 +295,7 @@ class Binding:
                 raise EagerUnavailableError(text, advice=error.advice) from error
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{why}; running eager", GuardMissWarning, stacklevel=6)
+            warnings.warn(f"{why}; running eager", GuardMissWarning, stacklevel=level_of_caller())
         self.eager_calls += 1
         tensors = [_lookup(module, slot.name) for slot in manifest.slots]
         return self._eager(module, tensors, args, kwargs)

@@ -28,9 +28,10 @@ from tezzeret_cli.telemetry.text import (
     LEVELS,
     breaker_line,
     clean,
-    counts_line,
+    end_line,
     job_line,
     mode_line,
+    note_lines,
     row,
     seconds,
 )
@@ -102,6 +103,8 @@ class ConsoleObserver:
                     self._progress.remove_task(self._rows.pop(number))
                 if report.status is not Status.CACHED or self._verbosity:
                     self._console.print(Text(job_line(report), style=_STYLES[report.status]))
+                for line in note_lines(report) if self._verbosity else ():
+                    self._console.print(Text(line, style="dim"))
                 self._refresh()
             case ModeEntered(reasons):
                 self._conservative = bool(reasons)
@@ -146,5 +149,4 @@ class ConsoleObserver:
             for job in report.jobs:
                 table.add_row(*(Text(cell) for cell in row(job)), style=_STYLES[job.status])
             self._out.print(table)
-        elapsed = seconds((time.monotonic() - self._started) * 1e3)
-        self._console.print(Text(f"{counts_line(report)}, in {elapsed}"))
+        self._console.print(Text(end_line(report, time.monotonic() - self._started)))

@@ -13,6 +13,7 @@ from tezzeret_cli.model.events import (
     JobStage,
     ModeEntered,
     Notice,
+    NullObserver,
     RunFinished,
     RunStarted,
 )
@@ -22,20 +23,18 @@ from tezzeret_cli.telemetry.text import (
     LEVELS,
     breaker_line,
     clean,
-    counts_line,
+    end_line,
     job_line,
     mode_line,
+    note_lines,
     row,
-    seconds,
+    start_line,
     tabbed,
 )
 
 
-class SilentObserver:
-    """Shows nothing."""
-
-    def on_event(self, event: Event) -> None:
-        return None
+class SilentObserver(NullObserver):
+    """Shows nothing for the length of a run."""
 
     def __enter__(self) -> Self:
         return self
@@ -62,11 +61,13 @@ class PlainObserver(SilentObserver):
             case RunStarted(_, total, cached, workers):
                 self._total, self._finished = total, 0
                 self._started = time.monotonic()
-                self._say(f"{total} jobs, {cached} already done, {workers} at once")
+                self._say(start_line(total, cached, workers))
             case JobFinished(_, report):
                 self._finished += 1
                 if report.status is not Status.CACHED or self._verbosity:
                     self._say(f"[{self._finished}/{self._total}] {job_line(report)}")
+                for line in note_lines(report) if self._verbosity else ():
+                    self._say(line)
             case ModeEntered(reasons):
                 self._say(mode_line(reasons))
             case BreakerMoved(breaker, phase):
@@ -79,8 +80,7 @@ class PlainObserver(SilentObserver):
                 if self._table is not None:
                     self._table.write(tabbed([HEADINGS, *map(row, report.jobs)]))
                     self._table.flush()
-                elapsed = seconds((time.monotonic() - self._started) * 1e3)
-                self._say(f"{counts_line(report)}, in {elapsed}")
+                self._say(end_line(report, time.monotonic() - self._started))
             case _:
                 return
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
 
 from tezzeret_cli.model.events import (
     BreakerMoved,
@@ -20,6 +18,7 @@ from tezzeret_cli.model.events import (
 from tezzeret_cli.model.health import Phase
 from tezzeret_cli.model.report import Status
 from tezzeret_cli.model.telemetry import HealthStatus, SystemHealth
+from tezzeret_cli.quantiles import quantile
 
 _MADE = (Status.COMPILED, Status.FALLBACK, Status.FAILED)
 
@@ -89,16 +88,11 @@ class Standing:
             **{f"breaker.{name}": phase for name, phase in self.breakers.items()},
         }
         if self._durations:
-            indicators["duration_p50_ms"] = f"{_quantile(self._durations, 0.5):.1f}"
-            indicators["duration_p95_ms"] = f"{_quantile(self._durations, 0.95):.1f}"
+            indicators["duration_p50_ms"] = f"{quantile(self._durations, 0.5):.1f}"
+            indicators["duration_p95_ms"] = f"{quantile(self._durations, 0.95):.1f}"
         if self.conservative:
             indicators["conservative"] = "; ".join(self.conservative)
         return SystemHealth(status, f"{self._done()} of {self._total} jobs done", indicators)
 
     def _done(self) -> int:
         return sum(count for status, count in self._counts.items() if status != Status.SKIPPED)
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
-    """By nearest rank."""
-    return sorted(values)[math.ceil(share * len(values)) - 1]

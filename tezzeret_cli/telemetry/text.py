@@ -22,6 +22,21 @@ def seconds(milliseconds: float) -> str:
     return f"{total:.1f} s" if total < 60 else f"{int(total // 60)} min {int(total % 60):02d} s"
 
 
+def start_line(total: int, cached: int, workers: int) -> str:
+    """What a run is about to do."""
+    jobs = "1 job" if total == 1 else f"{total} jobs"
+    line = f"{jobs}, {cached} already done"
+    return f"{line}, {workers} at once" if workers else line
+
+
+def end_line(report: Report, elapsed_s: float) -> str:
+    """What a run came to, and what to do about it where it was interrupted."""
+    line = f"{counts_line(report)}, in {seconds(elapsed_s * 1e3)}"
+    if not report.interrupted or report.run is None:
+        return line
+    return f"{line}; interrupted: tezzeret resume on this store does the rest"
+
+
 def job_line(report: JobReport) -> str:
     """One finished job: who, how it ended, how long it took, and why."""
     parts = [f"{clean(report.blueprint_id)} {clean(report.name)}: {report.status.value}"]
@@ -33,6 +48,11 @@ def job_line(report: JobReport) -> str:
         parts.append(f"with {report.strategy}, since {clean(report.strategy_reason)}")
     line = " ".join(parts)
     return f"{line} ({clean(report.reason)})" if report.reason else line
+
+
+def note_lines(report: JobReport) -> list[str]:
+    """What is to be known of a job that ended, for who wants more than its line."""
+    return [f"  {clean(note)}" for note in report.notes]
 
 
 def mode_line(reasons: Sequence[str]) -> str:
@@ -68,6 +88,13 @@ def row(report: JobReport) -> tuple[str, ...]:
 
 
 HEADINGS = ("id", "name", "status", "version", "took", "step ms", "reason")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table for people: cells of a column below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(line.rstrip() + "\n" for line in lines)
 
 
 def tabbed(rows: Sequence[Sequence[str]]) -> str:

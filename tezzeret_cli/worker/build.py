@@ -154,7 +154,7 @@ class _Build:
         try:
             return self._compile_into(Library(), subject, calls)
         except CompilerError as error:
-            self._notes = [*notes, f"each graph has a library with AOTInductor's whole container: {error}"]
+            self._notes = [*notes, f"the compiler refused one library for all graphs: {error}"]
         self._cases, self._guard_texts = [], []
         return self._compile_into(Library(wanted=False), subject, calls)
 
@@ -183,11 +183,12 @@ class _Build:
         """Compile the variants for one example call, with the widest batch range the module allows."""
         refused = []
         for batch in batch_ladder(self._job, tensors):
-            before = len(self._library)
+            before, noted = len(self._library), len(self._notes)
             try:
                 made, made_guards, cases, texts = self._variants(subject, tree, tensors, batch, len(variants))
             except Specialised as error:
                 self._library.forget(before)
+                del self._notes[noted:]
                 refused.append(f"batch {batch.min} to {batch.max}: {error}" if batch else str(error))
                 continue
             variants.extend(made)
@@ -252,6 +253,7 @@ class _Build:
                 self._patch(),
                 self._job.strategy,
                 self._stage,
+                self._notes.append,
             )
             variant = lower(found, name, mode, tools)
             guards.extend(tensor_guards(found, number, subject))

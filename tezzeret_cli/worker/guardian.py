@@ -50,6 +50,8 @@ from tezzeret_cli.worker.task import (
 LOOK_S, LOOK_YIELDING_S = 0.05, 0.25
 """Seconds between two looks at a tree; the latter where it yields and the kernel holds its memory, so that
 looking, too, takes nothing from others."""
+TURNS_S = 0.25
+"""Seconds between two looks at the turns that the tree's threads got."""
 WEIGH_S = 1.0
 _GROWTH = 1.05
 LOG_LIMIT = 8 << 20
@@ -187,7 +189,8 @@ class _Watch:
         self._child = child
         self._group = group
         yields = task.priority is Priority.YIELDING
-        self._turns = Turns(started) if yields else None
+        self._turns = Turns(started)
+        self._next_turns = 0.0
         self._look_s = LOOK_YIELDING_S if yields and group is not None else LOOK_S
         self._deadline = started + task.limits.timeout_s
         self._stage_deadline: tuple[float, float] | None = None
@@ -230,7 +233,8 @@ class _Watch:
                     if len(tree) > PROCESS_LIMIT and (count := self._living()) > PROCESS_LIMIT:
                         return TooManyProcesses(count, PROCESS_LIMIT)
                     self._weigh(tree, now)
-                    if self._turns is not None:
+                    if now >= self._next_turns:
+                        self._next_turns = now + TURNS_S
                         self._turns.look(tree, now)
                     if self._group is None and self.peak > self._task.limits.memory_bytes:
                         return OutOfMemory(self.peak, self._task.limits.memory_bytes)
@@ -238,8 +242,8 @@ class _Watch:
                         return ended
 
     def _clock(self) -> float:
-        """Seconds, less those in which a task that yields waited for a processor."""
-        return time.monotonic() - (self._turns.given if self._turns is not None else 0.0)
+        """Seconds, less those in which the task waited for a processor: every task gives way to others."""
+        return time.monotonic() - self._turns.given
 
     def _late(self) -> TimedOut | None:
         now = self._clock()

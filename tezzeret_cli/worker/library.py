@@ -39,7 +39,8 @@ class Library:
         del self._codes[count:]
 
     def build(self, staging: Path, scratch: Path, shared: Path, *, precompile: bool) -> None:
-        """Compile what was taken into the bundle in ``staging``. Raises ``CompilerError``."""
+        """Compile what was taken into the bundle in ``staging``. Raises ``CompilerError``, and ``OSError``
+        for a full disk."""
         if not self._codes or self._flags is None:
             return
         toolchain = Toolchain(self._flags, shared, precompile)

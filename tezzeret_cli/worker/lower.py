@@ -31,7 +31,7 @@ memory. ``bench/inference.py`` measures what the library of its own gains."""
 @dataclasses.dataclass(frozen=True)
 class Toolbox:
     """Where, for which device and how to compile. ``library`` takes the code that it can, ``stage`` is told
-    what begins."""
+    what begins, ``note`` what is to stand in the manifest."""
 
     staging: Path
     scratch: Path
@@ -40,6 +40,7 @@ class Toolbox:
     patch: dict[str, Any]
     strategy: Strategy
     stage: Callable[[str], None]
+    note: Callable[[str], None]
 
 
 def lower(capture: Capture, name: str, training: bool | None, tools: Toolbox) -> Variant:
@@ -229,6 +230,10 @@ def _compile(
     directory = tools.scratch / f"{variant}.{direction}"
     directory.mkdir(parents=True)
     before = len(tools.library)
+
+    def apart(why: str) -> None:
+        tools.note(f"{variant}.{direction} has a library of its own, with AOTInductor's container: {why}")
+
     files = private_inductor.compile_library(
         graph,
         inputs,
@@ -240,6 +245,7 @@ def _compile(
         output=directory,
         levels=(tools.strategy.wrapper, tools.strategy.kernels),
         take=tools.library.add,
+        not_taken=apart,
     )
     if len(tools.library) > before:
         return Graph(library=GRAPHS, entry=len(tools.library), arguments=tuple(sources), results=results)

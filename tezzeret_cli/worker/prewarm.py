@@ -23,6 +23,7 @@ from tezzeret_cli.blueprints.resolve import Resolver
 from tezzeret_cli.errors import QuarantinedError, TezzeretError, UntrustedBundleError, VerificationError
 from tezzeret_cli.model.manifest import Extent, GuardKind, Manifest, Symbolic, TensorGuard, Variant
 from tezzeret_cli.model.prewarm import PrewarmRequest, PrewarmResult, Sample, VariantTimes
+from tezzeret_cli.quantiles import quantile
 from tezzeret_cli.runtime import load
 from tezzeret_cli.trust.choice import policy_of
 from tezzeret_cli.worker.reference import leaves, wait_for
@@ -70,7 +71,11 @@ def _prewarm(request: PrewarmRequest) -> PrewarmResult:
         tensors = _inputs(manifest, number, calls) if calls else inputs[number]
         samples = _steady(module, variant, tensors, device, request.repeat)
         times = VariantTimes(
-            variant.name, round(first[number], 6), tuple(samples), statistics.median(samples), p95(samples)
+            variant.name,
+            round(first[number], 6),
+            tuple(samples),
+            statistics.median(samples),
+            quantile(samples, 0.95),
         )
         found.append(
             times if eager is None else _beside(times, eager, variant, tensors, device, request.repeat)
@@ -88,11 +93,6 @@ def _prewarm(request: PrewarmRequest) -> PrewarmResult:
     )
 
 
-def p95(samples: Sequence[float]) -> float:
-    """The 95th percentile by nearest rank."""
-    return sorted(samples)[math.ceil(0.95 * len(samples)) - 1]
-
-
 def _beside(
     times: VariantTimes,
     eager: nn.Module,
@@ -107,7 +107,7 @@ def _beside(
         times,
         eager_first_ms=round(first, 6),
         eager_p50_ms=statistics.median(samples),
-        eager_p95_ms=p95(samples),
+        eager_p95_ms=quantile(samples, 0.95),
     )
 
 

@@ -12,7 +12,7 @@ from tezzeret_cli.worker.task import Priority
 
 NICENESS = {Priority.ORDINARY: 10, Priority.YIELDING: 19}
 PATIENCE = 10.0
-"""A task that yields may take this many times as long as it has, while others keep the processors busy."""
+"""A task may take this many times as long as it has, while others keep the processors busy."""
 _AUTOGROUP_TRIES = 5
 
 
@@ -48,8 +48,8 @@ def _be_nice_as_a_session(niceness: int) -> None:
 
 
 class Turns:
-    """A clock's stop for processes that yield: while they wait for a processor it goes slower, by the part of
-    the time that they wait, down to a ``PATIENCE``-th. What sleeps or hangs is timed as by any clock."""
+    """A clock's stop for processes that give way: while they wait for a processor it goes slower, by the part
+    of the time that they wait, down to a ``PATIENCE``-th. What sleeps or hangs is timed as by any clock."""
 
     def __init__(self, now: float) -> None:
         self.given = 0.0

@@ -17,6 +17,7 @@ import torch
 import torch._dynamo
 import torch._functorch.config
 import torch._inductor.config
+import torch._inductor.exc
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
@@ -226,6 +227,8 @@ CAPTURE_ERRORS: tuple[type[Exception], ...] = (
     torch._dynamo.exc.TorchDynamoException,
     torch.fx.experimental.symbolic_shapes.ConstraintViolationError,
 )
+COMPILE_ERRORS: tuple[type[Exception], ...] = (torch._inductor.exc.InductorError,)
+"""Inductor's, which Dynamo counts among its own."""
 GRAPH_BREAK_ERRORS: tuple[type[Exception], ...] = (torch._dynamo.exc.Unsupported,)
 SPECIALISATION_ERRORS: tuple[type[Exception], ...] = (
     torch.fx.experimental.symbolic_shapes.ConstraintViolationError,

@@ -40,14 +40,15 @@ def compile_library(
     output: Path,
     levels: tuple[str, str],
     take: Callable[[Code, Flags], bool],
+    not_taken: Callable[[str], None],
 ) -> list[Path]:
     """Compile one graph of tensors: every file that inductor's builder left below ``output``, none where the
     code was taken.
 
     ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
     the wrapper and for kernels. ``take`` is given the code of a graph that needs nothing beside its
-    library; what it does not want, and all others, inductor's own builder compiles.
-    Raises inductor's errors and those of ``take``.
+    library; what it does not want, and all others, inductor's own builder compiles, and ``not_taken`` is told
+    why. Raises inductor's errors and those of ``take``.
     """
     settings = {
         "cpp_wrapper": True,
@@ -70,7 +71,7 @@ def compile_library(
         oblivious,
         threads,
         one_thread_for_little_work(),
-        _code_given_to(take, levels),
+        _code_given_to(take, not_taken, levels),
     ):
         compiled: Any = compile_fx_inner(
             graph,
@@ -94,20 +95,25 @@ _CUDA = {
 
 
 @contextlib.contextmanager
-def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str]) -> Iterator[None]:
+def _code_given_to(
+    take: Callable[[Code, Flags], bool], not_taken: Callable[[str], None], levels: tuple[str, str]
+) -> Iterator[None]:
     stock = AotCodeCompiler.compile
 
     def compile_(
         graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
     ) -> Any:
-        beside = serialized_extern_kernel_nodes or rest["additional_files"]
         device = rest["device_type"]
-        if device in _STOCK_INCLUDES and not graph.constants and not beside:
-            wrapper = with_own_container(wrapper_code, _STOCK_INCLUDES[device], _stock_container())
-            if wrapper is not None:
-                code = Code(wrapper, kernel_code, _cubins(wrapper))
-                if take(code, _flags(device, *levels)):
-                    return [_TAKEN]
+        if graph.constants:
+            not_taken("it has tensors of its own")
+        elif serialized_extern_kernel_nodes or rest["additional_files"]:
+            not_taken("it needs files beside its library")
+        elif (wrapper := _own_wrapper(wrapper_code, device)) is None:
+            not_taken("inductor wrote its code otherwise than expected")
+        elif take(Code(wrapper, kernel_code, _cubins(wrapper)), _flags(device, *levels)):
+            return [_TAKEN]
+        else:
+            not_taken("its code was not wanted")
         return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
 
     vars(codecache)["AotCodeCompiler"] = type("AotCodeCompiler", (), {"compile": staticmethod(compile_)})
@@ -125,6 +131,12 @@ _STOCK_INCLUDES = {
 }
 
 
+def _own_wrapper(code: str, device: str) -> str | None:
+    """``code`` with the container of our own; ``None`` where it is not written as expected."""
+    include = _STOCK_INCLUDES.get(device)
+    return with_own_container(code, include, _stock_container()) if include is not None else None
+
+
 def _cubins(wrapper: str) -> dict[str, bytes]:
     """The machine code that triton made for the GPU kernels of ``wrapper``, by its symbol."""
     path = codecache.get_cpp_wrapper_cubin_path_name()
@@ -139,8 +151,9 @@ def _stock_container() -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
+@functools.cache
 def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
-    """The compiler's arguments as inductor's configuration has them now, at these levels."""
+    """The compiler's arguments at these levels, as inductor's configuration has them in this process."""
     half: dict[str, Any] = {
         "vec_isa": cpu_vec_isa.pick_vec_isa(),
         "device_type": device,

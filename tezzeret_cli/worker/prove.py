@@ -19,6 +19,7 @@ from torch import Tensor
 from tezzeret_cli.errors import TezzeretError
 from tezzeret_cli.model.build import ProofRequest, ProofResult
 from tezzeret_cli.model.manifest import Reason, Timing
+from tezzeret_cli.quantiles import quantile
 from tezzeret_cli.runtime import BundleModule, load
 from tezzeret_cli.trust import UNVERIFIED
 from tezzeret_cli.worker import reference
@@ -78,13 +79,12 @@ def measure(
         first = first or times
     samples = _steady(module, *cases[0], repeat=repeat)
     assert first is not None
-    ordered = sorted(samples)
     timing = Timing(
         load_ms=load_ms,
         first_forward_ms=first[0],
         first_backward_ms=first[1],
-        p50_ms=statistics.median(ordered),
-        p95_ms=ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))],
+        p50_ms=statistics.median(samples),
+        p95_ms=quantile(samples, 0.95),
         threads=torch.get_num_threads(),
     )
     return ProofResult(timing, samples=tuple(samples))

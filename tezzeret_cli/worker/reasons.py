@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
+from tezzeret_cli.model.build import NO_ROOM
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.worker import private
 from tezzeret_cli.worker.unsupported import Unsupported
@@ -16,7 +18,10 @@ def reason_for(error: Exception) -> Reason:
         return Reason(error.kind, error.message, deterministic=True)
     if isinstance(error, private.GRAPH_BREAK_ERRORS):
         return Reason("graph_break", first_line(error), deterministic=True)
-    kind = "capture_failed" if isinstance(error, private.CAPTURE_ERRORS) else "compile_failed"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Reason(NO_ROOM, f"{error.filename}: {error.strerror}", deterministic=False)
+    captured = isinstance(error, private.CAPTURE_ERRORS) and not isinstance(error, private.COMPILE_ERRORS)
+    kind = "capture_failed" if captured else "compile_failed"
     text = f"{type(error).__name__}: {first_line(error)}"
     if text.endswith(":"):
         text = f"{text} {_origin(error)}"

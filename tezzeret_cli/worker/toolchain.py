@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import subprocess
@@ -69,7 +70,7 @@ class Toolchain:
         self._precompile = precompile
 
     def build(self, code: Code, folder: Path) -> Path:
-        """The library of ``code``, in ``folder``. Raises ``CompilerError``."""
+        """The library of ``code``, in ``folder``. Raises ``CompilerError``; ``OSError`` for a full disk."""
         flags = self._flags
         objects: tuple[Path, ...] = (
             self._object(
@@ -143,9 +144,18 @@ class Toolchain:
     @staticmethod
     def _run(command: Sequence[str], folder: Path) -> None:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=os.environ | {"LC_ALL": "C"},  # its errors are read here
         )
         if done.returncode:
+            for number in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(number) in done.stderr:
+                    raise OSError(number, os.strerror(number), str(folder))
             raise CompilerError(done.stderr or f"{command[0]} ended with {done.returncode}")
 
 

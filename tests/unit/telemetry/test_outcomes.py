@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.junit_rules import breaches
 from tezzeret_cli.model.prewarm import Prewarmed, PrewarmReport, Sample, VariantTimes
 from tezzeret_cli.model.report import JobReport, Report, Status
 from tezzeret_cli.model.verification import BundleCheck, VerifyReport
@@ -119,8 +120,9 @@ def test_junit_has_a_case_for_each_job():
     (suite,) = root
     assert suite.get("name") == "tezzeret compile"
     for element in (root, suite):
-        counts = [element.get(name) for name in ("tests", "failures", "errors", "skipped", "time")]
-        assert counts == ["6", "1", "0", "1", "7.500"]
+        counts = [element.get(name) for name in ("tests", "failures", "errors", "time")]
+        assert counts == ["6", "1", "0", "7.500"]
+    assert suite.get("skipped") == "1"
     assert [p.get("value") for p in suite.iter("property")] == ["20260102T030405Z-1a2b3c4d"]
     cases = {case.get("name"): case for case in suite.iter("testcase")}
     assert cases["BP001 block"].get("time") == "1.500"
@@ -133,6 +135,21 @@ def test_junit_has_a_case_for_each_job():
     assert "made by fast" in fallback.find("system-out").text
     strict = ET.fromstring(junit([run_suite(REPORT, strict=True)]).encode())
     assert len(list(strict.iter("failure"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "breach"),
+    [
+        ('<testsuites skipped="1"/>', "testsuites has skipped"),
+        ('<testsuite name="a" tests="1" failures="0"/>', "testsuite lacks errors"),
+        ('<testcase name="a"><system-out/><failure/></testcase>', "testcase holds system-out, failure in"),
+        ('<testcase name="a" time="1e3"/>', "testcase takes 1e3"),
+        ("<testsuites>text</testsuites>", "testsuites holds text"),
+        ("<testsuites><b/></testsuites>", "testsuites holds b"),
+    ],
+)
+def test_the_rules_of_junit_are_told_from_their_breach(document, breach):
+    assert any(line.startswith(breach) for line in breaches(document.encode()))
 
 
 texts = st.text(st.characters(), max_size=40)
@@ -150,7 +167,9 @@ cases = st.builds(
 @given(st.lists(cases, max_size=3), texts)
 def test_whatever_the_texts_hold_the_documents_are_whole(outcomes, note):
     suites = [Suite("compile", tuple(outcomes), {"run": note}, (note,), (note,))]
-    root = ET.fromstring(junit(suites).encode())
+    document = junit(suites).encode()
+    assert breaches(document) == []
+    root = ET.fromstring(document)
     assert len(list(root.iter("testcase"))) == len(outcomes)
     assert len(list(root.iter("failure"))) == sum(o.verdict is Verdict.FAILED for o in outcomes)
     commands = workflow_commands(suites)

@@ -1,0 +1,27 @@
+"""What went wrong with a build, in the manifest's terms."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch._dynamo.exc
+from torch._inductor.exc import CppCompileError, InductorError
+
+from tezzeret_cli.worker.reasons import reason_for
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (InductorError(CppCompileError(["g++"], "x.cpp:1: error: no"), None), "compile_failed"),
+        (torch._dynamo.exc.InternalTorchDynamoError("no"), "capture_failed"),
+        (torch._dynamo.exc.Unsupported("no"), "graph_break"),
+        (ValueError("no"), "compile_failed"),
+        (OSError(errno.ENOSPC, "No space left on device", "/cache"), "no_room"),
+        (OSError(errno.EACCES, "Permission denied", "/cache"), "compile_failed"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+def test_what_went_wrong_has_the_kind_that_the_ladder_knows(error, kind):
+    assert reason_for(error).kind == kind
