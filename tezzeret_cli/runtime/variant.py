@@ -85,6 +85,15 @@ class RunnableVariant:
         batch = self.guards.batch(tensors)
         return any(span.min <= batch <= span.max for span in self.eager)
 
+    @property
+    def eager_serves_all(self) -> bool:
+        """Whether the bundle says that eager is faster for all that the guards let pass."""
+        moving = self.guards.moving
+        if moving is None:
+            return bool(self.eager)
+        extent = moving[2]
+        return any(span.min <= extent.min and extent.max <= span.max for span in self.eager)
+
     def refuse(self, tensors: Sequence[Any]) -> str | None:
         """Why this variant cannot serve ``tensors``, or ``None``."""
         return self.guards.refuse(tensors) or self.refuse_overlap(tensors)
