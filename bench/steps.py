@@ -145,7 +145,7 @@ def _guard_us(bundle: object, inputs: list[object]) -> float:
 
     def check() -> None:
         slots = layout.tensors()
-        tensors = internals._select(pattern.variant, inputs, slots)
+        tensors = pattern.variant.select(inputs, slots)
         assert pattern.check(*tensors)
         assert internals._still_good(pattern.variant, tensors)
 

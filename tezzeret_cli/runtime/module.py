@@ -196,7 +196,7 @@ class Binding:
                 inputs = args if variant.flat else flatten(variant.arguments, args)
                 if isinstance(inputs, str) or (variant.flat and len(inputs) != variant.count):
                     continue
-                tensors = _select(variant, inputs, slots)
+                tensors = variant.select(inputs, slots)
                 if pattern.check(*tensors) and _still_good(variant, tensors):
                     grad = pattern.grad and torch.is_grad_enabled()
                     if pattern.undecided and self._eager_preferred(variant, tensors, grad):
@@ -228,7 +228,7 @@ class Binding:
             if isinstance(inputs, str):
                 reasons.append(inputs)
                 continue
-            tensors = _select(variant, inputs, slots)
+            tensors = variant.select(inputs, slots)
             reason = variant.refuse(tensors)
             if reason is None:
                 pattern = _Pattern(variant, tensors, self.program.prefer)
@@ -251,7 +251,7 @@ class Binding:
                 continue
             inputs = flatten(variant.arguments, args)
             if not isinstance(inputs, str):
-                tensors = _select(variant, inputs, slots)
+                tensors = variant.select(inputs, slots)
                 if variant.refuse(tensors) is None:
                     return number, variant.guards.batch(tensors)
         return None
@@ -343,12 +343,6 @@ class Binding:
         if slots is not None:
             return self._run_on(eager, module, layout, slots, args, kwargs)
         return eager(module, [lookup(module, slot.name) for slot in manifest.slots], args, kwargs)
-
-
-def _select(variant: RunnableVariant, inputs: Sequence[Any], slots: Sequence[Tensor]) -> list[Any]:
-    if variant.takes_all_inputs:
-        return [*inputs, *[slots[i] for i in variant.slots]]
-    return [*[inputs[i] for i in variant.inputs], *[slots[i] for i in variant.slots]]
 
 
 def _still_good(variant: RunnableVariant, tensors: Sequence[Tensor]) -> bool:
