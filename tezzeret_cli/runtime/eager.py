@@ -91,7 +91,8 @@ class EagerModule:
 
     def wire(self, layout: Layout) -> bool:
         """Share the dictionaries in which the module of ``layout``, which is whole, keeps parameters and
-        buffers: what either one replaces, the other one has. ``False`` where that cannot be done."""
+        buffers: what either one replaces, the other one has; and take on its modes. ``False`` where that
+        cannot be done."""
         if not self._wirable or self._modules.keys() != layout.nodes.keys():
             return False
         pairs = [(mine, self._modules[name]) for name, mine in layout.nodes.items()]
@@ -108,6 +109,7 @@ class EagerModule:
         self._below = [(*place, self._modules[name]) for name, place in layout.places()]
         self._pairs = layout.module, pairs
         self._owner = layout.module
+        _follow(pairs)
         return True
 
     def serves(self, owner: nn.Module) -> bool:
