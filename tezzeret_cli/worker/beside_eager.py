@@ -23,16 +23,16 @@ from tezzeret_cli.worker.reference import Case, Values, leaves
 from tezzeret_cli.worker.shapes import at_batch
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
-BUDGET_S = 0.8
+BUDGET_S = 1.0
 """Processor time for all steps of a bundle together. What is not measured by then is not measured."""
 
 PATIENCE = 5
 """So many times the budget it may take beside other work."""
 
-SHARE_S = 0.06
+SHARE_S = 0.08
 """Processor time for the steps at one batch, where they are quick enough."""
 
-FEWEST, MOST = 12, 120
+FEWEST, MOST = 16, 120
 """Pairs of steps at one batch."""
 
 WIDER = 8

@@ -17,8 +17,9 @@ MARGIN = 1.02
 """Eager serves a batch where the compiled step is this many times eager's, at least. It is less than the 1.05
 that no step should take: what is measured is a bound, and below the truth."""
 
-DEVIATIONS = 2.0
-"""How sure that is: so many standard deviations of the rank of a median, 98 of 100 times."""
+DEVIATIONS = 1.28
+"""How sure that is: so many standard deviations of a median's rank, nine times of ten. Two neighbours have to
+agree besides."""
 
 
 def step_times(batch: int, pairs: Sequence[tuple[float, float]]) -> StepTimes:
