@@ -287,7 +287,7 @@ class StepTimes(msgspec.Struct, frozen=True, gc=False):
 
     ``batch`` is the size that moves, 0 where none does. ``compiled_ms`` and ``eager_ms`` are lower quartiles
     of ``samples`` steps each, of processor time where one thread did them. ``slower`` is how many times
-    eager's the compiled step is at least: a lower bound of the median over pairs of steps.
+    eager's the compiled step is at least: a lower bound of what ``compiled_ms / eager_ms`` is in other runs.
     """
 
     batch: int

@@ -123,7 +123,7 @@ class _Race:
     def __init__(self, compiled: BundleModule, eager: BundleModule) -> None:
         self._modules = (compiled, eager)
         self._device = compiled.tezzeret.program.device
-        self._clock = _clock(self._device)
+        self._clock = clock(self._device)
         self._spent_by = time.process_time() + BUDGET_S
         self._deadline = time.perf_counter() + BUDGET_S * PATIENCE
 
@@ -170,7 +170,7 @@ class _Race:
         return (self._clock() - started) * 1e3
 
 
-def _clock(device: torch.device) -> Callable[[], float]:
+def clock(device: torch.device) -> Callable[[], float]:
     """Seconds of this thread on a processor, which other work disturbs least, where all is done in it; else
     by the clock on the wall."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1

@@ -7,7 +7,7 @@ turns, and only what can be told apart from noise.
 from __future__ import annotations
 
 import itertools
-import math
+import random
 from collections.abc import Sequence
 
 from tezzeret_cli.model.job import BatchRange
@@ -17,9 +17,9 @@ MARGIN = 1.02
 """Eager serves a batch where the compiled step is this many times eager's, at least. It is less than the 1.05
 that no step should take: what is measured is a bound, and below the truth."""
 
-DEVIATIONS = 1.28
-"""How sure that is: so many standard deviations of a median's rank, nine times of ten. Two neighbours have to
-agree besides."""
+RESAMPLES = 100
+"""The measured pairs are drawn again so many times, each time as many as there are; a tenth of what comes out
+may be below the bound. Two neighbours have to agree besides."""
 
 
 def step_times(batch: int, pairs: Sequence[tuple[float, float]]) -> StepTimes:
@@ -34,10 +34,14 @@ def step_times(batch: int, pairs: Sequence[tuple[float, float]]) -> StepTimes:
 
 
 def at_least(pairs: Sequence[tuple[float, float]]) -> float:
-    """A lower bound of how many times the second of a pair the first one is, in the median."""
-    ratios = sorted(first / second for first, second in pairs)
-    rank = math.floor((len(ratios) - DEVIATIONS * math.sqrt(len(ratios))) / 2)
-    return ratios[max(0, rank)]
+    """A lower bound of how many times the lower quartile of seconds that of firsts is. The same pairs give
+    the same bound."""
+    draw = random.Random(0)
+    found = []
+    for _ in range(RESAMPLES):
+        first, second = zip(*draw.choices(pairs, k=len(pairs)), strict=True)
+        found.append(lower_quartile(first) / lower_quartile(second))
+    return sorted(found)[RESAMPLES // 10]
 
 
 def lower_quartile(samples: Sequence[float]) -> float:

@@ -55,9 +55,17 @@ def test_what_eager_serves_was_measured_to_be_faster_on_both_sides(seed):
     assert beyond == (MARGIN < slower[sizes[-2]] <= slower[sizes[-1]])
 
 
-def test_the_bound_is_a_ratio_of_pairs_below_their_median():
+def test_the_bound_is_below_the_ratio_and_nearer_the_more_was_measured():
     assert at_least([(3.0, 2.0)] * 16) == 1.5
-    assert at_least([(2.0, 1.0)] * 8 + [(1.0, 1.0)] * 8) == 1.0
+    draw = random.Random(1)
+    pairs = [(1.5 * draw.uniform(1, 1.5), draw.uniform(1, 1.5)) for _ in range(1000)]
+    few, many = step_times(8, pairs[:16]), step_times(8, pairs)
+    assert few.slower < many.slower < many.compiled_ms / many.eager_ms
+    assert many.slower == pytest.approx(1.5, rel=0.05)
+    assert step_times(8, pairs) == many
+
+
+def test_sides_that_cannot_be_told_apart_stay_compiled():
     measured = step_times(8, [(2.0, 1.0)] * 8 + [(1.0, 1.0)] * 8)
     assert (measured.slower, measured.samples) == (1.0, 16)
     assert eager_batches([measured], 8) == ()
