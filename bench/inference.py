@@ -66,9 +66,9 @@ def compare(module: BundleModule, inputs: Sequence[Tensor]) -> tuple[float, floa
     step = pattern.variant._step
     assert step is not None
     tensors = [*inputs, *[module.tezzeret._layout.tensors()[i] for i in pattern.variant.slots]]
-    results = step.forward([tensors[i] for i in step.forward_positions])
+    results = step.forward(step.forward_arguments(tensors))
     sizes = [result.numel() * result.element_size() for result in results]
-    alone = dataclasses.replace(step, inference=step.forward, inference_positions=step.forward_positions)
+    alone = dataclasses.replace(step, inference=step.forward, inference_arguments=step.forward_arguments)
     own, forward = microseconds([lambda: step.infer(tensors), lambda: alone.infer(tensors)])
     return own, forward, sum(sizes[step.outputs :]), sum(sizes[: step.outputs])
 

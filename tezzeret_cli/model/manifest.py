@@ -283,11 +283,11 @@ class Timing(msgspec.Struct, frozen=True):
 
 class StepTimes(msgspec.Struct, frozen=True, gc=False):
     """A training step (forward and backward) at one batch in the consumer proof: compiled code and eager in
-    turns, in rounds.
+    turns.
 
     ``batch`` is the size that moves, 0 where none does. ``compiled_ms`` and ``eager_ms`` are lower quartiles
-    of ``samples`` steps each. ``slower`` is how many times eager's the compiled step was, in the round where
-    it was least.
+    of ``samples`` steps each, of processor time where one thread did them. ``slower`` is how many times
+    eager's the compiled step is at least: a lower bound of what ``compiled_ms / eager_ms`` is in other runs.
     """
 
     batch: int

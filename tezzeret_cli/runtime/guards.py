@@ -66,6 +66,11 @@ class TensorGuards:
         return tensors[position].shape[dim] // extent.factor
 
     @property
+    def moving(self) -> tuple[int, int, Symbolic] | None:
+        """Position, dimension and range of the first size that moves, ``None`` where none does."""
+        return self._moving_sizes[0] if self._moving_sizes else None
+
+    @property
     def static(self) -> bool:
         return not self._moving_sizes and not self._moving_strides
 

@@ -19,6 +19,7 @@ from tezzeret_cli.runtime.eager import BUILTIN_FACTORIES
 from tezzeret_cli.runtime.find import compute_capability
 from tezzeret_cli.runtime.library import Libraries
 from tezzeret_cli.runtime.module import BundleModule, OnGuardMiss, Prefer, Program
+from tezzeret_cli.runtime.serving import eager_here
 from tezzeret_cli.runtime.tensors import tensors_in
 from tezzeret_cli.runtime.variant import RunnableVariant
 from tezzeret_cli.trust import ecdsa
@@ -95,7 +96,7 @@ def load(
             [guard for guard in manifest.guard_spec if guard.variant == number],
             where,
             open_library,
-            [span for serving in manifest.serving if serving.variant == number for span in serving.eager],
+            eager_here(manifest, number, where),
         )
         for number, variant in enumerate(manifest.variants)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from tezzeret_cli.runtime import private
 from tezzeret_cli.runtime.arguments import flatten, positional
 from tezzeret_cli.runtime.eager import EagerModule
 from tezzeret_cli.runtime.guards import level_of_caller
+from tezzeret_cli.runtime.layout import Layout, Node, lookup
+from tezzeret_cli.runtime.straight import EVERY_CALL, Straight, route
 from tezzeret_cli.runtime.variant import RunnableVariant
 
 OnGuardMiss = Literal["eager", "raise"]
@@ -54,12 +57,18 @@ class Program:
     def make_eager(self) -> EagerModule:
         return EagerModule(self.manifest, self._allow_factories)
 
+    def straight_to(self, eager: EagerModule) -> Straight | None:
+        """The calls that go to ``eager`` without a look at the guards: none where a guard miss must raise."""
+        if self.manifest.eager_fallback:
+            return Straight(eager, EVERY_CALL, EVERY_CALL, always=True)
+        if self.on_guard_miss == "raise" or self.prefer == "compiled":
+            return None
+        if self.prefer == "eager":
+            return Straight(eager, EVERY_CALL, EVERY_CALL, always=True)
+        return Straight(eager, route(self.variants, False), route(self.variants, True), always=False)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         return self
-
-
-class Node(nn.Module):
-    """A submodule of the eager module, holding its parameters and buffers under their names."""
 
 
 class BundleModule(nn.Module):
@@ -135,8 +144,9 @@ class Binding:
 
     ``guard_misses`` counts calls outside the guards, ``eager_calls`` those that eager served for want of
     anything else (all calls of a fallback bundle), ``last_miss`` says why the last miss was one.
-    ``preferred_eager_calls`` counts those inside the guards that eager served since it is preferred,
-    ``eager_unavailable`` says why it cannot, once that was tried.
+    ``preferred_eager_calls`` counts those that eager served since it is preferred, ``eager_unavailable`` says
+    why it cannot, once that was tried. Calls outside the guards may be among the former: where eager is
+    preferred for a call's mode or batch, nobody looks at the rest of it.
     """
 
     def __init__(self, program: Program) -> None:
@@ -149,8 +159,10 @@ class Binding:
         self._awaited = CALLS_BEFORE_EAGER
         self._warned = False
         self._patterns: tuple[_Pattern, ...] = ()
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
         self._eager: EagerModule | None = None
+        self._straight: Straight | None = None
+        self._making = threading.Lock()
 
     @property
     def manifest(self) -> Manifest:
@@ -167,9 +179,16 @@ class Binding:
         raise TypeError("a bundle module cannot be pickled; save its state_dict and load the bundle again")
 
     def __call__(self, module: BundleModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        straight = self._straight
+        if straight is not None and straight.takes(module, args):
+            if self.program.manifest.eager_fallback:
+                self.eager_calls += 1
+            else:
+                self.preferred_eager_calls += 1
+            return straight.forward(*args, **kwargs)
         layout = self._layout
         if layout is None or layout.module is not module:
-            layout = self._layout = _Layout(module, self.program.manifest)
+            layout = self._layout = Layout(module, self.program.manifest)
         slots = layout.tensors()
         if slots is not None and not kwargs and not private.function_modes():
             training = module.training
@@ -182,18 +201,18 @@ class Binding:
                 inputs = args if variant.flat else flatten(variant.arguments, args)
                 if isinstance(inputs, str) or (variant.flat and len(inputs) != variant.count):
                     continue
-                tensors = _select(variant, inputs, slots)
+                tensors = variant.select(inputs, slots)
                 if pattern.check(*tensors) and _still_good(variant, tensors):
                     grad = pattern.grad and torch.is_grad_enabled()
                     if pattern.undecided and self._eager_preferred(variant, tensors, grad):
-                        return self._run_preferred(module, slots, args, kwargs)
+                        return self._run_preferred(module, layout, slots, args, kwargs)
                     return variant.run(tensors, inputs, slots, grad)
         return self._slow(module, layout, slots, args, kwargs)
 
     def _slow(
         self,
         module: BundleModule,
-        layout: _Layout,
+        layout: Layout,
         slots: list[Tensor] | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -203,7 +222,7 @@ class Binding:
         if refusal is None and slots is None:
             refusal = "a submodule, parameter or hook was changed"
         if refusal is not None or slots is None:
-            return self._run_eager(module, [refusal or ""], args, kwargs, layout.strangers())
+            return self._run_eager(module, layout, [refusal or ""], slots, args, kwargs)
         reasons: list[str] = []
         for variant in self.program.variants:
             if variant.training is not None and not layout.mode_is(variant.training):
@@ -214,7 +233,7 @@ class Binding:
             if isinstance(inputs, str):
                 reasons.append(inputs)
                 continue
-            tensors = _select(variant, inputs, slots)
+            tensors = variant.select(inputs, slots)
             reason = variant.refuse(tensors)
             if reason is None:
                 pattern = _Pattern(variant, tensors, self.program.prefer)
@@ -222,22 +241,22 @@ class Binding:
                     self._patterns = (pattern, *self._patterns)[:_PATTERNS_KEPT]
                 grad = pattern.grad and torch.is_grad_enabled()
                 if pattern.undecided and self._eager_preferred(variant, tensors, grad):
-                    return self._run_preferred(module, slots, args, kwargs)
+                    return self._run_preferred(module, layout, slots, args, kwargs)
                 return variant.run(tensors, inputs, slots, grad)
             reasons.append(reason)
-        return self._run_eager(module, reasons, args, kwargs, layout.strangers())
+        return self._run_eager(module, layout, reasons, slots, args, kwargs)
 
     def served_by(self, module: BundleModule, args: tuple[Any, ...]) -> tuple[int, int] | None:
         """The number of the variant whose guards let a call of ``module`` pass, and its batch (0 where no
         size moves); ``None`` where there is none."""
-        layout = _Layout(module, self.program.manifest)
+        layout = Layout(module, self.program.manifest)
         slots = layout.tensors()
         for number, variant in enumerate(self.program.variants):
             if slots is None or (variant.training is not None and not layout.mode_is(variant.training)):
                 continue
             inputs = flatten(variant.arguments, args)
             if not isinstance(inputs, str):
-                tensors = _select(variant, inputs, slots)
+                tensors = variant.select(inputs, slots)
                 if variant.refuse(tensors) is None:
                     return number, variant.guards.batch(tensors)
         return None
@@ -252,25 +271,53 @@ class Binding:
                 return False
         if self._eager is None and self.eager_unavailable is None:
             try:
-                self._eager = self.program.make_eager()
+                self._make_eager()
             except EagerUnavailableError as error:
                 self.eager_unavailable = error.message
         return self._eager is not None
 
+    def _make_eager(self) -> EagerModule:
+        """Raises ``EagerUnavailableError``."""
+        with self._making:
+            if self._eager is None:
+                self._eager = self.program.make_eager()
+                self._straight = self.program.straight_to(self._eager)
+            return self._eager
+
     def _run_preferred(
-        self, module: BundleModule, slots: Sequence[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: BundleModule,
+        layout: Layout,
+        slots: Sequence[Tensor],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         assert self._eager is not None
         self.preferred_eager_calls += 1
-        return self._eager(module, slots, args, kwargs)
+        return self._run_on(self._eager, module, layout, slots, args, kwargs)
+
+    @staticmethod
+    def _run_on(
+        eager: EagerModule,
+        module: BundleModule,
+        layout: Layout,
+        slots: Sequence[Tensor],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Run eager on a module that is whole; it is wired to it for the calls to come."""
+        if eager.serves(module) or eager.wire(layout):
+            return eager.forward(*args, **kwargs)
+        return eager(module, slots, args, kwargs)
 
     def _run_eager(
         self,
         module: BundleModule,
+        layout: Layout,
         reasons: list[str],
+        slots: list[Tensor] | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        strangers: str | None,
     ) -> Any:
         manifest = self.manifest
         if manifest.eager_fallback:
@@ -282,14 +329,15 @@ class Binding:
             why = f"{manifest.blueprint_id}: guard miss: {self.last_miss}"
             if self.program.on_guard_miss == "raise":
                 raise GuardMissError(why)
-        if strangers:
+        if strangers := layout.strangers():
             raise EagerUnavailableError(
                 f"{manifest.blueprint_id}: {strangers}, and eager code would not see it",
                 advice="hook or change the module as a whole, or load the bundle anew",
             )
-        if self._eager is None:
+        eager = self._eager
+        if eager is None:
             try:
-                self._eager = self.program.make_eager()
+                eager = self._make_eager()
             except EagerUnavailableError as error:
                 text = f"{why}, and eager cannot run: {error.message}"
                 raise EagerUnavailableError(text, advice=error.advice) from error
@@ -297,22 +345,9 @@ class Binding:
             self._warned = True
             warnings.warn(f"{why}; running eager", GuardMissWarning, stacklevel=level_of_caller())
         self.eager_calls += 1
-        tensors = [_lookup(module, slot.name) for slot in manifest.slots]
-        return self._eager(module, tensors, args, kwargs)
-
-
-def _lookup(module: nn.Module, name: str) -> Tensor:
-    parent, _, key = name.rpartition(".")
-    tensor = getattr(module.get_submodule(parent), key, None)
-    if not isinstance(tensor, Tensor):
-        raise EagerUnavailableError(f"{name} is no tensor any more", advice="load the bundle anew")
-    return tensor
-
-
-def _select(variant: RunnableVariant, inputs: Sequence[Any], slots: Sequence[Tensor]) -> list[Any]:
-    if variant.takes_all_inputs:
-        return [*inputs, *[slots[i] for i in variant.slots]]
-    return [*[inputs[i] for i in variant.inputs], *[slots[i] for i in variant.slots]]
+        if slots is not None:
+            return self._run_on(eager, module, layout, slots, args, kwargs)
+        return eager(module, [lookup(module, slot.name) for slot in manifest.slots], args, kwargs)
 
 
 def _still_good(variant: RunnableVariant, tensors: Sequence[Tensor]) -> bool:
@@ -327,77 +362,3 @@ def _still_good(variant: RunnableVariant, tensors: Sequence[Tensor]) -> bool:
     if variant.mutated and variant.refuse_overlap(tensors):
         return False
     return not torch.are_deterministic_algorithms_enabled() and private.forward_ad_level() < 0
-
-
-class _Layout:
-    """Where a module instance keeps its tensors, for reading them quickly and seeing replacements."""
-
-    def __init__(self, module: nn.Module, manifest: Manifest) -> None:
-        self._children: list[tuple[dict[str, Any], str, nn.Module]] = []
-        self.module = module
-        self._foreign = ""
-        self._slots: list[tuple[dict[str, Any], str]] = []
-        self._aliases: list[tuple[int, int]] = []
-        nodes: dict[str, nn.Module] = {"": module}
-        for name in manifest.modules:
-            parent, _, key = name.rpartition(".")
-            child = nodes[parent]._modules.get(key)
-            if not isinstance(child, Node):
-                self._foreign = name
-                return
-            nodes[name] = child
-            self._children.append((nodes[parent]._modules, key, child))
-        index = {slot.name: i for i, slot in enumerate(manifest.slots)}
-        for i, slot in enumerate(manifest.slots):
-            parent, _, key = slot.name.rpartition(".")
-            node = nodes[parent]
-            self._slots.append((node._parameters if slot.is_parameter else node._buffers, key))
-            if slot.alias_of is not None:
-                self._aliases.append((i, index[slot.alias_of]))
-
-    def tensors(self) -> list[Tensor] | None:
-        """The tensor of every slot, or ``None`` when the module was taken apart or hooked inside."""
-        if self._foreign:
-            return None
-        for children, key, child in self._children:
-            if (
-                children.get(key) is not child
-                or child._forward_hooks
-                or child._forward_pre_hooks
-                or child._backward_hooks
-                or child._backward_pre_hooks
-            ):
-                return None
-        if self._children and private.module_hooks():
-            return None
-        try:
-            found: list[Tensor] = [holder[key] for holder, key in self._slots]
-        except KeyError:
-            return None
-        for alias, original in self._aliases:
-            if found[alias] is not found[original]:
-                return None
-        return found
-
-    def strangers(self) -> str | None:
-        """What stands or happens inside the module that the eager module, which only borrows its tensors,
-        would know nothing of. (Hooks for every module do run on it.)"""
-        if self._foreign:
-            return f"its submodule {self._foreign!r} was replaced"
-        for children, key, child in self._children:
-            if children.get(key) is not child:
-                return f"its submodule {key!r} was replaced"
-            if (
-                child._forward_hooks
-                or child._forward_pre_hooks
-                or child._backward_hooks
-                or child._backward_pre_hooks
-            ):
-                return f"its submodule {key!r} has a hook"
-        return None
-
-    def mode_is(self, training: bool) -> bool:
-        """Whether the module and all its submodules are in this mode."""
-        if self.module.training is not training:
-            return False
-        return all(child.training is training for _, _, child in self._children)

@@ -17,7 +17,7 @@ import torch.nn.modules.module as hooks
 from torch import Tensor
 from torch._C._dynamo.guards import TensorGuards
 
-Run = Callable[[list[Tensor]], list[Tensor]]
+Run = Callable[[Sequence[Tensor]], list[Tensor]]
 
 function_modes: Callable[[], int] = torch._C._len_torch_function_stack
 
@@ -38,7 +38,7 @@ def open_library(path: str, device: torch.device, entry: int) -> Run:
     return run
 
 
-def _run_on(device: torch.device, run: Run, arguments: list[Tensor]) -> list[Tensor]:
+def _run_on(device: torch.device, run: Run, arguments: Sequence[Tensor]) -> list[Tensor]:
     """The runner takes the stream of the current device, which may be another one."""
     with torch.cuda.device(device):
         return run(arguments)
@@ -65,7 +65,10 @@ def tensor_check(
 
 def direct_apply(function: type[torch.autograd.Function]) -> Callable[..., tuple[Tensor, ...]]:
     """``function.apply`` without what that does first, in Python, for transforms of ``torch.func`` and for
-    the tensors that such a transform left behind. The guards have refused both."""
+    the tensors that such a transform left behind. The guards have refused both. The engine calls its
+    backward without looking for it first, in Python, in every step."""
+    node: Any = function._backward_cls
+    node.apply = function.backward
     base: Any = super(torch.autograd.Function, function)
     apply: Callable[..., tuple[Tensor, ...]] = base.apply
     return apply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from tezzeret_cli.runtime.arguments import is_flat, rebuild
 from tezzeret_cli.runtime.guards import TensorGuards
 
 OpenLibrary = Callable[[Graph], private.Run]
+Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 GPU_ALIGNMENT = 16
 """Bytes. Inductor's code for GPUs copies an argument that begins elsewhere, and works on the copy."""
@@ -65,7 +67,10 @@ class RunnableVariant:
         position |= {(SourceKind.TENSOR, index): offset + i for i, index in enumerate(self.slots)}
         self.mutated = tuple(position[source.kind, source.index] for source in variant.mutated)
         self._variant = variant
-        self._single = variant.output.kind == "leaf" and variant.leaves[0].kind is OutputKind.COMPUTED
+        single = variant.output.kind == "leaf" and variant.leaves[0].kind is OutputKind.COMPUTED
+        self._only = variant.leaves[0].index if single else None
+        self._inputs_of = _picker(self.inputs)
+        self._slots_of = _picker(self.slots)
         self._position = position
         self._open_library = open_library
         self._step: _Step | None = None
@@ -74,6 +79,12 @@ class RunnableVariant:
     def guards(self) -> TensorGuards:
         """Made with the first call that gets here."""
         return TensorGuards(*self._guards)
+
+    def select(self, inputs: Sequence[Any], slots: Sequence[Tensor]) -> tuple[Any, ...]:
+        """Its tensors, of all of the call's and the module's."""
+        if self.takes_all_inputs:
+            return (*inputs, *self._slots_of(slots))
+        return (*self._inputs_of(inputs), *self._slots_of(slots))
 
     def open(self) -> None:
         """Open the libraries. Raises ``TargetMismatchError`` when the linker refuses one."""
@@ -84,6 +95,15 @@ class RunnableVariant:
         """Whether the bundle says that eager is faster for ``tensors``, which passed the guards."""
         batch = self.guards.batch(tensors)
         return any(span.min <= batch <= span.max for span in self.eager)
+
+    @property
+    def eager_serves_all(self) -> bool:
+        """Whether the bundle says that eager is faster for all that the guards let pass."""
+        moving = self.guards.moving
+        if moving is None:
+            return bool(self.eager)
+        extent = moving[2]
+        return any(span.min <= extent.min and extent.max <= span.max for span in self.eager)
 
     def refuse(self, tensors: Sequence[Any]) -> str | None:
         """Why this variant cannot serve ``tensors``, or ``None``."""
@@ -110,14 +130,16 @@ class RunnableVariant:
     ) -> Any:
         """Run on guarded ``tensors``; ``inputs`` and ``slots`` are all of the call's and the module's."""
         results: Sequence[Tensor] = ()
-        if self._step is None:
+        step = self._step
+        if step is None:
             self.open()
-        if self._step is not None:
-            results = _apply(self._step, *tensors) if grad else self._step.infer(tensors)
+            step = self._step
+        if step is not None:
+            results = _apply(step, *tensors) if grad else step.infer(tensors)
         if self.mutated:
             torch.autograd.graph.increment_version([tensors[position] for position in self.mutated])
-        if self._single:
-            return results[self._variant.leaves[0].index]
+        if self._only is not None:
+            return results[self._only]
         leaves = (_leaf(leaf, results, inputs, slots) for leaf in self._variant.leaves)
         return rebuild(self._variant.output, leaves)
 
@@ -146,23 +168,26 @@ def _leaf(
 
 @dataclasses.dataclass
 class _Step:
-    """The pair of libraries with all indices resolved to positions among the variant's tensors.
+    """The pair of libraries with all indices resolved to positions among the variant's tensors; those of the
+    backward to positions among tangents and saved values, and its results among the function's arguments.
 
     ``shared``, the positions among arguments and outputs whose memory saved values lie in, is found out with
     the first call, and the same for all.
     """
 
     forward: private.Run
-    forward_positions: tuple[int, ...]
+    forward_arguments: Pick
     inference: private.Run
-    inference_positions: tuple[int, ...]
+    inference_arguments: Pick
     outputs: int
     fixed: tuple[int, ...]
     backward: private.Run | None
-    keep: tuple[int, ...]
-    backward_plan: tuple[tuple[bool, int], ...]
-    tangents: tuple[Tangent, ...]
-    gradients: tuple[int, ...]
+    keep: Pick
+    kept: tuple[int, ...]
+    backward_arguments: Pick
+    tangents: tuple[_Gradient, ...]
+    gradients: Pick
+    nothing: tuple[None, ...]
     shared: tuple[int, ...] | None = None
 
     @classmethod
@@ -181,34 +206,51 @@ class _Step:
             sources = variant.backward.arguments
             kept = [s for s in sources if s.kind in (SourceKind.INPUT, SourceKind.TENSOR)]
             keep = [position[source.kind, source.index] for source in kept]
+            before = len(variant.tangents)
             for source in sources:
                 match source.kind:
                     case SourceKind.TANGENT:
-                        plan.append((True, source.index))
+                        plan.append(source.index)
                     case SourceKind.SAVED:
-                        plan.append((False, len(keep) + source.index))
+                        plan.append(before + len(keep) + source.index)
                     case _:
-                        plan.append((False, kept.index(source)))
+                        plan.append(before + kept.index(source))
+        places = [0] * (len(position) + 1)
+        for number, source in enumerate(variant.gradients, 1):
+            places[position[source.kind, source.index] + 1] = number
         return cls(
             forward=forward,
-            forward_positions=_positions(variant.forward, position),
+            forward_arguments=_picker(_positions(variant.forward, position)),
             inference=inference,
-            inference_positions=_positions(variant.inference or variant.forward, position),
+            inference_arguments=_picker(_positions(variant.inference or variant.forward, position)),
             outputs=variant.outputs,
             fixed=tuple(index for index in range(variant.outputs) if index not in differentiable),
             backward=backward,
-            keep=tuple(keep),
-            backward_plan=tuple(plan),
-            tangents=variant.tangents,
-            gradients=tuple(position[s.kind, s.index] for s in variant.gradients),
+            keep=_picker(keep),
+            kept=tuple(keep),
+            backward_arguments=_picker(plan),
+            tangents=tuple(_Gradient.of(tangent) for tangent in variant.tangents),
+            gradients=_picker(places),
+            nothing=(None,) * len(places),
         )
 
     def infer(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        return self.inference([tensors[i] for i in self.inference_positions])[: self.outputs]
+        return self.inference(self.inference_arguments(tensors))[: self.outputs]
 
 
 def _positions(graph: Graph, position: dict[tuple[SourceKind, int], int]) -> tuple[int, ...]:
     return tuple(position[source.kind, source.index] for source in graph.arguments)
+
+
+def _picker(positions: Sequence[int]) -> Pick:
+    """Picks what stands at ``positions`` out of a sequence."""
+    match positions:
+        case []:
+            return lambda _: ()
+        case [position]:
+            return lambda values: (values[position],)
+        case _:
+            return operator.itemgetter(*positions)
 
 
 def _opened_when_needed(graph: Graph, open_library: OpenLibrary) -> private.Run:
@@ -216,7 +258,7 @@ def _opened_when_needed(graph: Graph, open_library: OpenLibrary) -> private.Run:
     that only trains does not pay for it."""
     opened: list[private.Run] = []
 
-    def run(arguments: list[Tensor]) -> list[Tensor]:
+    def run(arguments: Sequence[Tensor]) -> list[Tensor]:
         if not opened:
             opened.append(open_library(graph))
         return opened[0](arguments)
@@ -229,16 +271,18 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, step: _Step, *tensors: Tensor) -> tuple[Tensor, ...]:
-        results = step.forward([tensors[i] for i in step.forward_positions])
-        outputs = tuple(results[: step.outputs])
+        results = step.forward(step.forward_arguments(tensors))
+        count = step.outputs
+        outputs = tuple(results[:count])
+        saved = results[count:]
         ctx.step = step
-        ctx.count = len(tensors)
-        saved = results[step.outputs :]
         shared = step.shared
         if shared is None:
-            shared = step.shared = _shared((*tensors, *outputs), step.keep, saved)
-        watched = (*tensors, *outputs) if shared else ()
-        ctx.save_for_backward(*[tensors[i] for i in step.keep], *saved, *[watched[i] for i in shared])
+            shared = step.shared = _shared((*tensors, *outputs), step.kept, saved)
+        if shared:
+            watched = (*tensors, *outputs)
+            saved += [watched[i] for i in shared]
+        ctx.save_for_backward(*step.keep(tensors), *saved)
         if step.fixed:
             ctx.mark_non_differentiable(*[outputs[i] for i in step.fixed])
         return outputs
@@ -254,16 +298,13 @@ _apply = private.direct_apply(_Function)
 
 
 def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    """One for each of the function's arguments, of which the first is the step."""
     step: _Step = ctx.step
     if step.backward is None:
-        return (None,) * (ctx.count + 1)
-    saved = ctx.saved_tensors
-    tangents = [_laid_out(grads[t.result], t) for t in step.tangents]
-    results = step.backward([tangents[i] if fresh else saved[i] for fresh, i in step.backward_plan])
-    found: list[Tensor | None] = [None] * (ctx.count + 1)
-    for position, gradient in zip(step.gradients, results, strict=True):
-        found[position + 1] = gradient
-    return tuple(found)
+        return step.nothing
+    tangents = [tangent.laid_out(grads[tangent.result]) for tangent in step.tangents]
+    results = step.backward(step.backward_arguments((*tangents, *ctx.saved_tensors)))
+    return step.gradients((None, *results))
 
 
 def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tensor]) -> tuple[int, ...]:
@@ -282,26 +323,43 @@ def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tens
     )
 
 
-def _laid_out(gradient: Tensor, tangent: Tangent) -> Tensor:
-    """The gradient in the memory layout that the backward library expects. Raises ``GuardMissError`` where
-    it has no memory: the graph is the bundle's already, and eager cannot step in."""
-    if not private.has_memory(gradient):
-        raise GuardMissError(
-            "the backward of a bundle takes one gradient at a time: it was given a batch of them "
-            "(is_grads_batched, vmap)",
-            advice="loop over them, or take the gradient inside torch.func, which runs eager",
-        )
-    if gradient.is_neg() or gradient.is_conj():
-        gradient = gradient.resolve_conj().resolve_neg()
-    order, stride = tangent.order, tangent.stride
-    if stride is not None:
-        if gradient.stride() == stride:
-            return gradient
-        laid_out = torch.empty_strided(gradient.shape, stride, dtype=gradient.dtype, device=gradient.device)
-        return laid_out.copy_(gradient)
-    if order == tuple(range(len(order))):
-        return gradient.contiguous()
-    back = [0] * len(order)
-    for place, dim in enumerate(order):
-        back[dim] = place
-    return gradient.permute(order).contiguous().permute(back)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Gradient:
+    """That of the ``result``-th result, and the memory layout in which the backward library expects it: these
+    strides, or contiguous once its dimensions are in this order, which ``back`` undoes (``None`` where it is
+    the usual one)."""
+
+    result: int
+    stride: tuple[int, ...] | None
+    order: tuple[int, ...]
+    back: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, tangent: Tangent) -> _Gradient:
+        order = tangent.order
+        usual = order == tuple(range(len(order)))
+        back = None if usual else tuple(order.index(dim) for dim in range(len(order)))
+        return cls(tangent.result, tangent.stride, order, back)
+
+    def laid_out(self, gradient: Tensor) -> Tensor:
+        """The gradient in that layout. Raises ``GuardMissError`` where it has no memory: the graph is the
+        bundle's already, and eager cannot step in."""
+        if not private.has_memory(gradient):
+            raise GuardMissError(
+                "the backward of a bundle takes one gradient at a time: it was given a batch of them "
+                "(is_grads_batched, vmap)",
+                advice="loop over them, or take the gradient inside torch.func, which runs eager",
+            )
+        if gradient.is_neg() or gradient.is_conj():
+            gradient = gradient.resolve_conj().resolve_neg()
+        stride, back = self.stride, self.back
+        if stride is not None:
+            if gradient.stride() == stride:
+                return gradient
+            laid_out = torch.empty_strided(
+                gradient.shape, stride, dtype=gradient.dtype, device=gradient.device
+            )
+            return laid_out.copy_(gradient)
+        if back is None:
+            return gradient.contiguous()
+        return gradient.permute(self.order).contiguous().permute(back)

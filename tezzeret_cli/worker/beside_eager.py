@@ -1,14 +1,14 @@
 """Training steps of a proved bundle beside eager's, in the process that proved it: what decides who serves a
 batch.
 
-Both are loaded by the consumer's loader and called as a consumer calls them. What this costs is bounded; what
-cannot be compared within that is served compiled.
+Both are loaded by the consumer's loader and called as a consumer calls them. What this costs is bounded;
+what cannot be compared within that is served compiled.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,19 +18,22 @@ from tezzeret_cli.model.manifest import Manifest, Serving, StepTimes, Symbolic
 from tezzeret_cli.runtime import BundleModule, load
 from tezzeret_cli.trust import UNVERIFIED
 from tezzeret_cli.worker import reference
-from tezzeret_cli.worker.eager_rule import ROUNDS, eager_batches, step_times, told
+from tezzeret_cli.worker.eager_rule import eager_batches, step_times, told
 from tezzeret_cli.worker.reference import Case, Values, leaves
 from tezzeret_cli.worker.shapes import at_batch
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
-BUDGET_S = 0.8
-"""For all steps of a bundle together. What is not measured by then is not measured."""
+BUDGET_S = 1.0
+"""Processor time for all steps of a bundle together. What is not measured by then is not measured."""
 
-SHARE_S = 0.06
-"""For the steps at one batch, where they are quick enough."""
+PATIENCE = 5
+"""So many times the budget it may take beside other work."""
 
-FEWEST, MOST = 4, 40
-"""Pairs of steps in a round."""
+SHARE_S = 0.08
+"""Processor time for the steps at one batch, where they are quick enough."""
+
+FEWEST, MOST = 16, 120
+"""Pairs of steps at one batch."""
 
 WIDER = 8
 """Beyond the largest batch that was proved, each one that is measured is so many times larger."""
@@ -50,7 +53,7 @@ def beside_eager(
     manifest = compiled.tezzeret.manifest
     allowed = (manifest.factory.path.replace(":", "."),)
     eager = load(bundle, prefer="eager", allow_factories=allowed, quarantined=True, trust=UNVERIFIED)
-    race = _Race(compiled, eager, time.perf_counter() + BUDGET_S)
+    race = _Race(compiled, eager)
     times: dict[int, list[StepTimes]] = {}
     try:
         proved = _proved(compiled, cases)
@@ -115,12 +118,14 @@ def _wider(
 
 
 class _Race:
-    """Steps of two modules in turns, until ``deadline``."""
+    """Steps of two modules in turns, until the budget is spent."""
 
-    def __init__(self, compiled: BundleModule, eager: BundleModule, deadline: float) -> None:
+    def __init__(self, compiled: BundleModule, eager: BundleModule) -> None:
         self._modules = (compiled, eager)
         self._device = compiled.tezzeret.program.device
-        self._deadline = deadline
+        self._clock = clock(self._device)
+        self._spent_by = time.process_time() + BUDGET_S
+        self._deadline = time.perf_counter() + BUDGET_S * PATIENCE
 
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
@@ -130,16 +135,19 @@ class _Race:
             self._step(module, case, inputs)
         if reason := self._modules[1].tezzeret.eager_unavailable:
             raise EagerUnavailableError(reason)
-        pair = min(self._pair(case, inputs, turn) for turn in range(2))
-        pair_s = sum(pair) / 1e3
-        count = max(FEWEST, min(MOST, int(SHARE_S / ROUNDS / pair_s)))
-        if time.perf_counter() + ROUNDS * count * pair_s > self._deadline:
+        began = time.process_time()
+        for turn in range(2):
+            self._pair(case, inputs, turn)
+        pair_s = (time.process_time() - began) / 2
+        count = max(FEWEST, min(MOST, int(SHARE_S / max(pair_s, SHARE_S / MOST))))
+        if time.process_time() + count * pair_s > self._spent_by:
             return
-        rounds = []
-        for _ in range(ROUNDS):
-            pairs = [self._pair(case, inputs, turn) for turn in range(count)]
-            rounds.append(([mine for mine, _ in pairs], [theirs for _, theirs in pairs]))
-        times.append(step_times(batch, rounds))
+        pairs = []
+        for turn in range(count):
+            if time.perf_counter() > self._deadline:
+                return
+            pairs.append(self._pair(case, inputs, turn))
+        times.append(step_times(batch, pairs))
 
     def _pair(self, case: Case, inputs: Sequence[Tensor], turn: int) -> tuple[float, float]:
         """Each goes first every other time: threads of the one may still be awake in the step of the
@@ -155,11 +163,18 @@ class _Race:
         args = unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device))
         module.zero_grad(set_to_none=True)
         reference.wait_for(self._device)
-        started = time.perf_counter()
+        started = self._clock()
         outputs = [out for out in leaves(module(*args)) if out is not None and out.requires_grad]
         torch.autograd.backward(outputs, [_ones(out) for out in outputs])
         reference.wait_for(self._device)
-        return (time.perf_counter() - started) * 1e3
+        return (self._clock() - started) * 1e3
+
+
+def clock(device: torch.device) -> Callable[[], float]:
+    """Seconds of this thread on a processor, which other work disturbs least, where all is done in it; else
+    by the clock on the wall."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.thread_time if alone else time.perf_counter
 
 
 def _ones(out: Tensor) -> Tensor:

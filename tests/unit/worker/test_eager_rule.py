@@ -9,7 +9,7 @@ import pytest
 
 from tezzeret_cli.model.job import BatchRange
 from tezzeret_cli.model.manifest import StepTimes
-from tezzeret_cli.worker.eager_rule import MARGIN, eager_batches, lower_quartile, step_times, told
+from tezzeret_cli.worker.eager_rule import MARGIN, at_least, eager_batches, lower_quartile, step_times, told
 
 
 def times(**slower: float) -> list[StepTimes]:
@@ -55,18 +55,46 @@ def test_what_eager_serves_was_measured_to_be_faster_on_both_sides(seed):
     assert beyond == (MARGIN < slower[sizes[-2]] <= slower[sizes[-1]])
 
 
-def test_one_round_in_which_they_were_alike_is_enough_to_stay_compiled():
-    slow, even = ([2.0] * 8, [1.0] * 8), ([1.0] * 8, [1.0] * 8)
-    assert step_times(8, [slow, slow, slow]).slower == 2.0
-    measured = step_times(8, [slow, even, slow])
-    assert (measured.slower, measured.samples) == (1.0, 24)
+def test_the_bound_is_below_the_ratio_and_nearer_the_more_was_measured():
+    assert at_least([(3.0, 2.0)] * 16) == 1.5
+    draw = random.Random(1)
+    pairs = [(1.5 * draw.uniform(1, 1.5), draw.uniform(1, 1.5)) for _ in range(1000)]
+    few, many = step_times(8, pairs[:16]), step_times(8, pairs)
+    assert few.slower < many.slower < many.compiled_ms / many.eager_ms
+    assert many.slower == pytest.approx(1.5, rel=0.05)
+    assert step_times(8, pairs) == many
+
+
+def test_sides_that_cannot_be_told_apart_stay_compiled():
+    measured = step_times(8, [(2.0, 1.0)] * 8 + [(1.0, 1.0)] * 8)
+    assert (measured.slower, measured.samples) == (1.0, 16)
     assert eager_batches([measured], 8) == ()
 
 
 def test_what_interrupted_some_steps_does_not_count():
-    quiet = [1.0] * 8
-    disturbed = [1.0, 1.0, 1.0, 50.0, 80.0, 90.0, 1.0, 70.0]
-    assert step_times(8, [(disturbed, quiet)] * 3).slower == 1.0
+    disturbed = [(50.0, 1.0), (1.0, 1.0), (80.0, 1.0), (1.0, 1.0), (1.0, 1.0)]
+    assert step_times(8, disturbed * 4).slower == 1.0
+    assert step_times(8, [(1.5, 1.0)] * 12 + [(1.5, 40.0)] * 4).slower == 1.5
+
+
+@pytest.mark.parametrize(("truth", "eager"), [(0.95, False), (1.0, False), (1.05, True), (1.2, True)])
+def test_the_rule_decides_alike_under_noise(truth, eager):
+    """Steps that other work slows down by up to half, now and then to ten times; both sides alike."""
+
+    def noisy(draw, step):
+        return (
+            step * draw.uniform(1.0, 1.05) * draw.choice([1.0, 1.0, 1.2, 1.5]) * draw.choice([1.0] * 9 + [10])
+        )
+
+    decided = 0
+    for seed in range(100):
+        draw = random.Random(seed)
+        found = [
+            step_times(batch, [(noisy(draw, truth), noisy(draw, 1.0)) for _ in range(120)])
+            for batch in (1, 8, 17)
+        ]
+        decided += bool(eager_batches(found, 1024)) == eager
+    assert decided >= 90
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 40])
