@@ -131,11 +131,12 @@ def store_of_bundle(bundle: Path) -> Path | None:
 
 
 def _make_identity(root: Path) -> Identity:
+    """A new identity, or the one that another process made meanwhile; a run of such a one removes drafts."""
     identity = Identity(STORE_FORMAT, secrets.token_hex(16))
     draft = root / TMP / f"{STORE_FILE}.{identity.store_id}"
-    draft.write_bytes(msgspec.json.encode(identity) + b"\n")
-    sync(draft)
     try:
+        draft.write_bytes(msgspec.json.encode(identity) + b"\n")
+        sync(draft)
         os.link(draft, root / STORE_FILE)
     except (FileExistsError, FileNotFoundError):
         known = read_identity(root)
