@@ -47,7 +47,7 @@ def test_a_build_that_takes_too_long_is_made_by_the_next_strategy(tezzeret, stor
     done = compiled(tezzeret, store, "--select", "BP009", env=env)
     assert done.returncode == 0, done.stderr
     assert (job(done)["status"], job(done)["strategy"]) == ("compiled", "fast")
-    assert job(done)["notes"][0] == "standard: not done after 0.5 s; made by fast"
+    assert job(done)["notes"][0] == "standard: not done after 0.5 s; tried with fast"
     report = json.loads(done.stdout)
     assert report["breakers"]["timeout"] == "open"
 
@@ -146,4 +146,4 @@ def test_without_a_compiler_bundles_are_fallbacks(tezzeret, store, tmp_path):
     done = compiled(tezzeret, store, "--select", "BP002", env={"PATH": str(tmp_path)})
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("warning: there is no C++ compiler") == 1
-    assert job(done)["status"] == "fallback"
+    assert (job(done)["status"], job(done)["reason"]) == ("fallback", "there is no C++ compiler")

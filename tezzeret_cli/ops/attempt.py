@@ -41,7 +41,7 @@ from tezzeret_cli.store.layout import Store, explained, probe
 from tezzeret_cli.store.publish import publish, write_manifest
 from tezzeret_cli.store.seal import seal_files
 from tezzeret_cli.store.staging import Staging
-from tezzeret_cli.strategies.ladder import next_rung
+from tezzeret_cli.strategies.ladder import next_rung, step_note
 from tezzeret_cli.trust.signer import Signer
 from tezzeret_cli.worker.task import CONSUMER, Cancelled, Crashed, Ending, Limits, Priority, Task
 
@@ -234,7 +234,7 @@ class Attempt:
         if rung is None:
             self._reason = reason
             return False
-        self._notes.append(f"{failed.name}: {reason.message}; made by {rung.name}")
+        self._notes.append(step_note(failed, reason, rung))
         self._strategy = rung
         self._result = self._draft = None
         self._clear_staged()

@@ -8,6 +8,7 @@ from tezzeret_cli.model.descriptor import Tier
 from tezzeret_cli.model.job import Job, Strategy
 from tezzeret_cli.model.manifest import Manifest
 from tezzeret_cli.strategies import AUTO
+from tezzeret_cli.strategies.ladder import led_to
 
 LONG_SHARE = 0.7
 """The part of its time from which a build counts as close to its deadline."""
@@ -43,7 +44,7 @@ def _by_history(
         return first, why
     names = list(strategies)
     made_by, strategy = earlier.compile_strategy, strategies[earlier.compile_strategy]
-    gave_way = any(note.endswith(f"made by {made_by}") for note in earlier.notes)
+    gave_way = any(led_to(note, made_by) for note in earlier.notes)
     if gave_way and names.index(made_by) > names.index(first):
         return made_by, f"a dearer one failed for {earlier.version}"
     seconds = earlier.compile_ms / 1e3

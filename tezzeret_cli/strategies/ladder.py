@@ -26,6 +26,16 @@ def next_rung(failed: Strategy, reason: Reason, device: str, ladder: Sequence[St
     return next((rung for rung in below if _work(rung, device) != _work(failed, device)), None)
 
 
+def step_note(failed: Strategy, reason: Reason, rung: Strategy) -> str:
+    """For the bundle and the report: what was tried, and what after it."""
+    return f"{failed.name}: {reason.message}; tried with {rung.name}"
+
+
+def led_to(note: str, rung: str) -> bool:
+    """Whether a note tells of a step to ``rung``."""
+    return note.endswith(f"; tried with {rung}")
+
+
 def _work(strategy: Strategy, device: str) -> tuple[object, ...]:
     where = "cpu" if strategy.cpu_only else device
     levels = (strategy.wrapper, strategy.kernels)

@@ -23,7 +23,7 @@ from tezzeret_cli.host.memory_group import MemoryGroup
 from tezzeret_cli.worker import namespaces, process
 from tezzeret_cli.worker.init import Verdict, lead
 from tezzeret_cli.worker.namespaces import Spaces
-from tezzeret_cli.worker.priority import Turns, give_way
+from tezzeret_cli.worker.priority import TURNS_S, Turns, give_way
 from tezzeret_cli.worker.protocol import (
     STAGE_LIMIT,
     AnswerFrame,
@@ -50,8 +50,6 @@ from tezzeret_cli.worker.task import (
 LOOK_S, LOOK_YIELDING_S = 0.05, 0.25
 """Seconds between two looks at a tree; the latter where it yields and the kernel holds its memory, so that
 looking, too, takes nothing from others."""
-TURNS_S = 0.25
-"""Seconds between two looks at the turns that the tree's threads got."""
 WEIGH_S = 1.0
 _GROWTH = 1.05
 LOG_LIMIT = 8 << 20

@@ -17,6 +17,7 @@ import msgspec
 
 from tezzeret_cli.errors import WorkerError
 from tezzeret_cli.host.memory_group import GroupPlace, NoGroups, find_place, move_back
+from tezzeret_cli.worker.priority import TURNS_S, Turns
 from tezzeret_cli.worker.protocol import (
     HEADER,
     AnswerFrame,
@@ -126,17 +127,25 @@ class _Warm:
         return self._control
 
     def _wait_until_ready(self, control: socket.socket) -> None:
-        control.settimeout(STARTUP_S)
+        """It gives way to others as its tasks do, and is timed as they are."""
+        assert self._process is not None
+        started = time.monotonic()
+        turns = Turns(started)
+        control.settimeout(TURNS_S)
         said = Buffer(_FIRST_FRAME)
         frames: list[bytes] = []
-        try:
-            while not frames:
+        while not frames:
+            try:
                 piece = control.recv(1 << 16)
-                if not piece:
-                    raise WorkerError(f"the warm worker process did not start: {self._cause()}")
-                frames = said.feed(piece)
-        except TimeoutError:
-            raise WorkerError(f"the warm worker process was not ready after {STARTUP_S:.0f} s") from None
+            except TimeoutError:
+                turns.look([self._process.pid], time.monotonic())
+                if time.monotonic() - turns.given - started > STARTUP_S:
+                    text = f"the warm worker process was not ready after {STARTUP_S:.0f} s"
+                    raise WorkerError(text) from None
+                continue
+            if not piece:
+                raise WorkerError(f"the warm worker process did not start: {self._cause()}")
+            frames = said.feed(piece)
         control.settimeout(None)
         frame = msgspec.msgpack.decode(frames[0], type=WarmFrame)
         if frame.problem is not None:

@@ -13,6 +13,8 @@ from tezzeret_cli.worker.task import Priority
 NICENESS = {Priority.ORDINARY: 10, Priority.YIELDING: 19}
 PATIENCE = 10.0
 """A task may take this many times as long as it has, while others keep the processors busy."""
+TURNS_S = 0.25
+"""Seconds between two looks at the turns that processes got."""
 _AUTOGROUP_TRIES = 5
 
 

@@ -229,6 +229,8 @@ CAPTURE_ERRORS: tuple[type[Exception], ...] = (
 )
 COMPILE_ERRORS: tuple[type[Exception], ...] = (torch._inductor.exc.InductorError,)
 """Inductor's, which Dynamo counts among its own."""
+NO_COMPILER_ERRORS: tuple[type[Exception], ...] = (torch._inductor.exc.InvalidCxxCompiler,)
+"""What one of ``COMPILE_ERRORS`` holds where there is nothing to compile with."""
 GRAPH_BREAK_ERRORS: tuple[type[Exception], ...] = (torch._dynamo.exc.Unsupported,)
 SPECIALISATION_ERRORS: tuple[type[Exception], ...] = (
     torch.fx.experimental.symbolic_shapes.ConstraintViolationError,

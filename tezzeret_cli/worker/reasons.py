@@ -20,6 +20,8 @@ def reason_for(error: Exception) -> Reason:
         return Reason("graph_break", first_line(error), deterministic=True)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Reason(NO_ROOM, f"{error.filename}: {error.strerror}", deterministic=False)
+    if isinstance(getattr(error, "inner_exception", error), private.NO_COMPILER_ERRORS):
+        return Reason("no_compiler", "there is no C++ compiler", deterministic=True)
     captured = isinstance(error, private.CAPTURE_ERRORS) and not isinstance(error, private.COMPILE_ERRORS)
     kind = "capture_failed" if captured else "compile_failed"
     text = f"{type(error).__name__}: {first_line(error)}"

@@ -69,8 +69,8 @@ def test_a_job_goes_down_the_ladder_and_the_bundle_says_so(store):
     manifest = read_manifest(item.path)[0]
     assert manifest.compile_strategy == "fast"
     assert manifest.notes[:2] == (
-        "aggressive: not done after 1 s; made by standard",
-        "standard: not done after 1 s; made by fast",
+        "aggressive: not done after 1 s; tried with standard",
+        "standard: not done after 1 s; tried with fast",
     )
 
 

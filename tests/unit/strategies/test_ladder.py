@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from tests.support.forging import job
+from tests.support.signing import manifest
 from tezzeret_cli.model.descriptor import Descriptor, Tier
 from tezzeret_cli.model.manifest import Reason
 from tezzeret_cli.strategies import AGGRESSIVE, EMERGENCY, FAST, STANDARD, STRATEGIES
 from tezzeret_cli.strategies.choose import choose
-from tezzeret_cli.strategies.ladder import next_rung
+from tezzeret_cli.strategies.ladder import next_rung, step_note
 
 LADDER = tuple(STRATEGIES.values())
 
@@ -26,7 +27,9 @@ def test_what_may_get_better_goes_down_rung_by_rung(kind):
     assert after(STANDARD, kind) == "fast"
 
 
-@pytest.mark.parametrize("kind", ["graph_break", "unsupported", "refused", "capture_failed", "eager_failed"])
+@pytest.mark.parametrize(
+    "kind", ["graph_break", "unsupported", "refused", "capture_failed", "no_compiler", "eager_failed"]
+)
 @pytest.mark.parametrize("strategy", LADDER, ids=lambda strategy: strategy.name)
 def test_what_cannot_get_better_skips_the_rest(kind, strategy):
     assert after(strategy, kind) is None
@@ -62,3 +65,19 @@ def test_auto_takes_what_fits_into_memory(free, name):
     strategy, reason = chosen(Tier.SAFE, free=free)
     assert strategy == name
     assert ("MiB of memory are free" in reason) == (name != "standard")
+
+
+def test_auto_begins_with_what_the_last_bundle_gave_way_to():
+    note = step_note(STANDARD, Reason("timeout", "not done after 250 s", False), FAST)
+    earlier = manifest(compile_strategy="fast", notes=("beside it", note))
+    assert chosen(Tier.SAFE, earlier=earlier) == ("fast", f"auto: a dearer one failed for {earlier.version}")
+    assert chosen(Tier.SAFE, earlier=manifest(compile_strategy="fast", notes=("beside it",)))[0] == "standard"
+    fell_back = msgspec.structs.replace(earlier, eager_fallback=True)
+    assert chosen(Tier.SAFE, earlier=fell_back)[0] == "standard"
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.71, "fast"), (0.69, "standard")])
+def test_auto_goes_to_fast_where_the_last_build_was_close_to_its_time(share, name):
+    took_ms = share * STANDARD.timeout_s * 1e3
+    earlier = manifest(compile_strategy="standard", compile_ms=took_ms)
+    assert chosen(Tier.SAFE, earlier=earlier)[0] == name

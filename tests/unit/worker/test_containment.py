@@ -225,7 +225,8 @@ def test_no_group_is_left_and_that_of_a_killed_forge_goes_with_the_next(outside,
         forge.kill()
     assert group.exists()
     _until(lambda: find_place() is not None and not group.exists())
-    assert marked(mark) == []
+    # The warm process is in no group, and gives way to others when it ends, too.
+    _until(lambda: not marked(mark))
 
 
 def test_what_is_available_can_be_had():

@@ -11,8 +11,10 @@ import uuid
 
 import pytest
 
+from tests.support.users import PATHS
 from tests.unit.worker.marked_pool import MARK, ROOT, MarkedPool, gone, marked
 from tezzeret_cli.errors import WorkerError
+from tezzeret_cli.worker import pool
 from tezzeret_cli.worker.pool import WorkerPool
 from tezzeret_cli.worker.task import (
     BUILDER,
@@ -43,6 +45,18 @@ def test_a_task_answers_and_tells_its_stages(bench, fresh):
     assert end.ending == Returned(b"answer to me")
     assert stages == ["one", "two"]
     assert (bench.folder / "1.log").read_text() == "a line for the log\n"
+
+
+def test_a_warm_process_that_does_not_get_ready_is_given_up(bench, tmp_path, monkeypatch):
+    (tmp_path / "sleeps.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr(pool, "STARTUP_S", 1.0)
+    environment = {"PYTHONPATH": f"{PATHS}:{tmp_path}", MARK: bench.mark}
+    with (
+        WorkerPool({BUILDER: Template(("sleeps",), environment)}) as stuck,
+        pytest.raises(WorkerError, match="was not ready after 1 s"),
+    ):
+        stuck.start(bench.task("answers"))
+    assert gone(bench.mark)
 
 
 def test_a_fresh_task_has_exactly_its_environment(bench):

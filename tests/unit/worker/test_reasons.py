@@ -6,7 +6,7 @@ import errno
 
 import pytest
 import torch._dynamo.exc
-from torch._inductor.exc import CppCompileError, InductorError
+from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
 
 from tezzeret_cli.worker.reasons import reason_for
 
@@ -15,6 +15,7 @@ from tezzeret_cli.worker.reasons import reason_for
     ("error", "kind"),
     [
         (InductorError(CppCompileError(["g++"], "x.cpp:1: error: no"), None), "compile_failed"),
+        (InductorError(InvalidCxxCompiler(), None), "no_compiler"),
         (torch._dynamo.exc.InternalTorchDynamoError("no"), "capture_failed"),
         (torch._dynamo.exc.Unsupported("no"), "graph_break"),
         (ValueError("no"), "compile_failed"),
