@@ -22,6 +22,7 @@ from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
+from tezzeret_cli.model.job import Strategy
 from tezzeret_cli.worker.private import several_threads, shape_config
 from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
@@ -38,15 +39,15 @@ def compile_library(
     device: torch.device,
     patch: dict[str, Any],
     output: Path,
-    levels: tuple[str, str],
+    strategy: Strategy,
     take: Callable[[Code, Flags], bool],
 ) -> list[Path]:
     """Compile one graph of tensors: every file that inductor's builder left below ``output``, none where the
     code was taken.
 
-    ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
-    the wrapper and for kernels. ``take`` is given the code of a graph that needs nothing beside its
-    library; what it does not want, and all others, inductor's own builder compiles.
+    ``patch`` goes over inductor's configuration. ``strategy`` says how its code is to be compiled. ``take``
+    is given the code of a graph that needs nothing beside its library; what it does not want, and all
+    others, inductor's own builder compiles.
     Raises inductor's errors and those of ``take``.
     """
     settings = {
@@ -70,7 +71,7 @@ def compile_library(
         oblivious,
         threads,
         one_thread_for_little_work(),
-        _code_given_to(take, levels),
+        _code_given_to(take, strategy),
     ):
         compiled: Any = compile_fx_inner(
             graph,
@@ -94,7 +95,7 @@ _CUDA = {
 
 
 @contextlib.contextmanager
-def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str]) -> Iterator[None]:
+def _code_given_to(take: Callable[[Code, Flags], bool], strategy: Strategy) -> Iterator[None]:
     stock = AotCodeCompiler.compile
 
     def compile_(
@@ -106,7 +107,7 @@ def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str])
             wrapper = with_own_container(wrapper_code, _STOCK_INCLUDES[device], _stock_container())
             if wrapper is not None:
                 code = Code(wrapper, kernel_code, _cubins(wrapper))
-                if take(code, _flags(device, *levels)):
+                if take(code, _flags(device, strategy)):
                     return [_TAKEN]
         return stock(graph, wrapper_code, kernel_code, serialized_extern_kernel_nodes, **rest)
 
@@ -119,6 +120,8 @@ def _code_given_to(take: Callable[[Code, Flags], bool], levels: tuple[str, str])
 
 _TAKEN = "taken"
 """Stands for the library that inductor expects its builder to have made."""
+
+_TORCH_LIBRARY = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
 
 _STOCK_INCLUDES = {
     device: f"#include <torch/csrc/inductor/aoti_include/{device}.h>" for device in ("cpu", "cuda")
@@ -139,8 +142,8 @@ def _stock_container() -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
-    """The compiler's arguments as inductor's configuration has them now, at these levels."""
+def _flags(device: str, strategy: Strategy) -> Flags:
+    """The compiler's arguments as inductor's configuration has them now, at the strategy's levels."""
     half: dict[str, Any] = {
         "vec_isa": cpu_vec_isa.pick_vec_isa(),
         "device_type": device,
@@ -151,13 +154,14 @@ def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
     linked = cpp_builder.CppTorchDeviceOptions(**{**half, "compile_only": False})
     definitions = tuple(f"-D{name.strip()}" for name in kernels.get_definitions())
     passed = tuple(word for text in kernels.get_passthrough_args() for word in text.split())
+    lean = strategy.lean and device == "cpu" and _TORCH_LIBRARY.exists()
     return Flags(
         compiler=kernels.get_compiler(),
         release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
         includes=tuple(kernels.get_include_dirs()),
-        wrapper=(f"-{wrapper}", *definitions),
+        wrapper=(f"-{strategy.wrapper}", *definitions),
         kernels=(
-            *(f"-{optimisation if flag == 'O3' else flag}" for flag in kernels.get_cflags()),
+            *(f"-{strategy.kernels if flag == 'O3' else flag}" for flag in kernels.get_cflags()),
             *definitions,
             *passed,
         ),
@@ -166,6 +170,8 @@ def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
             *(f"-L{path}" for path in linked.get_libraries_dirs()),
             *(f"-l{library}" for library in linked.get_libraries()),
         ),
+        lean=lean,
+        stand_ins=(str(_TORCH_LIBRARY),) if lean else (),
     )
 
 
