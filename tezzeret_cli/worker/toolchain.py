@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import os
+import secrets
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -189,8 +189,11 @@ def _write(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """A file to write into; it becomes ``target`` when the block ends well, and goes when it does not."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    """A file to write into; it becomes ``target`` when the block ends well, and goes when it does not.
+
+    A process number would not tell writers apart: jobs have namespaces of their own.
+    """
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(8)}.partial")
     try:
         yield partial
         partial.replace(target)
