@@ -169,7 +169,7 @@ class _Build:
                 self._compile_call(subject, tree, tensors, variants, guards)
         self._stage("compile library")
         precompile = self._job.strategy.precompile
-        library.build(self._staging, self._scratch, self._shared, precompile=precompile)
+        self._notes += library.build(self._staging, self._scratch, self._shared, precompile=precompile)
         return variants, guards
 
     def _compile_call(

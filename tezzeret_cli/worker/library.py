@@ -38,13 +38,14 @@ class Library:
         """Drop all graphs but the first ``count``: the attempt that they were made for was given up."""
         del self._codes[count:]
 
-    def build(self, staging: Path, scratch: Path, shared: Path, *, precompile: bool) -> None:
-        """Compile what was taken into the bundle in ``staging``. Raises ``CompilerError``, and ``OSError``
-        for a full disk."""
+    def build(self, staging: Path, scratch: Path, shared: Path, *, precompile: bool) -> list[str]:
+        """Compile what was taken into the bundle in ``staging``; notes on how. Raises ``CompilerError``, and
+        ``OSError`` for a full disk."""
         if not self._codes or self._flags is None:
-            return
+            return []
         toolchain = Toolchain(self._flags, shared, precompile)
         made = toolchain.build(joined(self._codes), scratch)
         target = staging / GRAPHS
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(made, target)
+        return toolchain.notes

@@ -243,7 +243,7 @@ def _compile(
         device=tools.device,
         patch=tools.patch,
         output=directory,
-        levels=(tools.strategy.wrapper, tools.strategy.kernels),
+        strategy=tools.strategy,
         take=tools.library.add,
         not_taken=apart,
     )

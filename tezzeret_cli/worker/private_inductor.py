@@ -22,6 +22,7 @@ from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
+from tezzeret_cli.model.job import Strategy
 from tezzeret_cli.worker.private import several_threads, shape_config
 from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
@@ -38,17 +39,17 @@ def compile_library(
     device: torch.device,
     patch: dict[str, Any],
     output: Path,
-    levels: tuple[str, str],
+    strategy: Strategy,
     take: Callable[[Code, Flags], bool],
     not_taken: Callable[[str], None],
 ) -> list[Path]:
     """Compile one graph of tensors: every file that inductor's builder left below ``output``, none where the
     code was taken.
 
-    ``patch`` goes over inductor's configuration. ``levels`` are the compiler's optimisation levels for
-    the wrapper and for kernels. ``take`` is given the code of a graph that needs nothing beside its
-    library; what it does not want, and all others, inductor's own builder compiles, and ``not_taken`` is told
-    why. Raises inductor's errors and those of ``take``.
+    ``patch`` goes over inductor's configuration. ``strategy`` says how its code is to be compiled. ``take``
+    is given the code of a graph that needs nothing beside its library; what it does not want, and all
+    others, inductor's own builder compiles, and ``not_taken`` is told why. Raises inductor's errors and those
+    of ``take``.
     """
     settings = {
         "cpp_wrapper": True,
@@ -71,7 +72,7 @@ def compile_library(
         oblivious,
         threads,
         one_thread_for_little_work(),
-        _code_given_to(take, not_taken, levels),
+        _code_given_to(take, not_taken, strategy),
     ):
         compiled: Any = compile_fx_inner(
             graph,
@@ -96,7 +97,7 @@ _CUDA = {
 
 @contextlib.contextmanager
 def _code_given_to(
-    take: Callable[[Code, Flags], bool], not_taken: Callable[[str], None], levels: tuple[str, str]
+    take: Callable[[Code, Flags], bool], not_taken: Callable[[str], None], strategy: Strategy
 ) -> Iterator[None]:
     stock = AotCodeCompiler.compile
 
@@ -110,7 +111,10 @@ def _code_given_to(
             not_taken("it needs files beside its library")
         elif (wrapper := _own_wrapper(wrapper_code, device)) is None:
             not_taken("inductor wrote its code otherwise than expected")
-        elif take(Code(wrapper, kernel_code, _cubins(wrapper)), _flags(device, *levels)):
+        elif take(
+            Code(wrapper, kernel_code, _cubins(wrapper)),
+            _flags(device, strategy.wrapper, strategy.kernels, strategy.lean),
+        ):
             return [_TAKEN]
         else:
             not_taken("its code was not wanted")
@@ -125,6 +129,8 @@ def _code_given_to(
 
 _TAKEN = "taken"
 """Stands for the library that inductor expects its builder to have made."""
+
+_TORCH_LIBRARY = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
 
 _STOCK_INCLUDES = {
     device: f"#include <torch/csrc/inductor/aoti_include/{device}.h>" for device in ("cpu", "cuda")
@@ -152,7 +158,7 @@ def _stock_container() -> str:
 
 
 @functools.cache
-def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
+def _flags(device: str, wrapper: str, optimisation: str, lean: bool) -> Flags:
     """The compiler's arguments at these levels, as inductor's configuration has them in this process."""
     half: dict[str, Any] = {
         "vec_isa": cpu_vec_isa.pick_vec_isa(),
@@ -164,6 +170,7 @@ def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
     linked = cpp_builder.CppTorchDeviceOptions(**{**half, "compile_only": False})
     definitions = tuple(f"-D{name.strip()}" for name in kernels.get_definitions())
     passed = tuple(word for text in kernels.get_passthrough_args() for word in text.split())
+    lean = lean and device == "cpu" and _TORCH_LIBRARY.exists()
     return Flags(
         compiler=kernels.get_compiler(),
         release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
@@ -179,6 +186,8 @@ def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
             *(f"-L{path}" for path in linked.get_libraries_dirs()),
             *(f"-l{library}" for library in linked.get_libraries()),
         ),
+        lean=lean,
+        stand_ins=(str(_TORCH_LIBRARY),) if lean else (),
     )
 
 

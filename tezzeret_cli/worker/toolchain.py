@@ -1,8 +1,8 @@
 """The C++ compiler: what inductor wrote → one small library. Torch-free.
 
 Inductor's own builder compiles AOTInductor's whole container into every library; this one puts
-``native/library.h`` in its place. Headers are precompiled once for all jobs with the same compiler,
-flags and torch, and what was compiled once is not compiled again.
+``native/library.h`` in its place, or ``native/lean.h``, which is less. Headers are precompiled once for all
+jobs with the same compiler, flags and torch, and what was compiled once is not compiled again.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tezzeret_cli.files import wait_for_lock, write_whole
+from tezzeret_cli.worker.lean import lean
 from tezzeret_cli.worker.sources import Code
+from tezzeret_cli.worker.stand_in import NAMES, stand_in_source
 
 _NATIVE = Path(__file__).parent / "native"
-LIBRARY_HEADER = _NATIVE / "library.h"
+_LIBRARY_HEADER = _NATIVE / "library.h"
+_LEAN_HEADER = _NATIVE / "lean.h"
+_LEAN_INCLUDES = _NATIVE / "lean"
 
 _COMPILE = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-w")
 _LINK = (
@@ -47,7 +53,9 @@ class Flags:
     """How to compile with one compiler, for one torch release and one instruction set.
 
     ``release`` names the torch that the headers in ``includes`` belong to. ``wrapper`` and ``kernels``
-    are the compiler's arguments for the two halves of the code, ``link`` names the libraries.
+    are the compiler's arguments for the two halves of the code, ``link`` names the libraries. ``lean`` has
+    wrappers compiled with ``native/lean.h`` where they can be; ``stand_ins`` are the libraries among those of
+    ``link``, by path, that something small stands in for while linking.
     """
 
     compiler: str
@@ -57,25 +65,27 @@ class Flags:
     kernels: tuple[str, ...]
     kernel_header: str
     link: tuple[str, ...]
+    lean: bool = False
+    stand_ins: tuple[str, ...] = ()
 
 
 class Toolchain:
     """Compiles with ``flags``. ``shared`` keeps what builds have in common: precompiled headers, and
     objects by what they were compiled from. The same code gives the same bytes. Without ``precompile``,
-    a precompiled header is used where there is one, and none is made."""
+    a precompiled header is used where there is one, and none is made. ``notes`` say what went another way
+    than ``flags`` ask for."""
 
     def __init__(self, flags: Flags, shared: Path, precompile: bool = True) -> None:
         self._flags = flags
         self._shared = shared
         self._precompile = precompile
+        self.notes: list[str] = []
 
     def build(self, code: Code, folder: Path) -> Path:
         """The library of ``code``, in ``folder``. Raises ``CompilerError``; ``OSError`` for a full disk."""
         flags = self._flags
         objects: tuple[Path, ...] = (
-            self._object(
-                code.wrapper, f'#include "{LIBRARY_HEADER}"\n', flags.wrapper, folder / "wrapper.cpp"
-            ),
+            self._wrapper(code.wrapper, folder / "wrapper.cpp"),
             self._object(
                 code.kernels, f"#include <{flags.kernel_header}>\n", flags.kernels, folder / "kernels.cpp"
             ),
@@ -83,8 +93,21 @@ class Toolchain:
         if code.cubins:
             objects += (self._embedded(code.cubins, folder),)
         library = folder / "graph.so"
-        self._run([flags.compiler, *_LINK, "-o", str(library), *map(str, objects), *flags.link], folder)
+        first = [f"-L{self._stand_in(Path(path), folder).parent}" for path in flags.stand_ins]
+        command = [flags.compiler, *_LINK, "-o", str(library), *map(str, objects), *first, *flags.link]
+        self._run(command, folder)
         return library
+
+    def _wrapper(self, text: str, source: Path) -> Path:
+        options = self._flags.wrapper
+        rewritten = lean(text) if self._flags.lean else None
+        if rewritten is not None:
+            try:
+                lean_options = (f"-I{_LEAN_INCLUDES}", *options)
+                return self._object(rewritten, f'#include "{_LEAN_HEADER}"\n', lean_options, source)
+            except CompilerError as error:
+                self.notes.append(f"its wrapper needs more than {_LEAN_HEADER.name} has: {error}")
+        return self._object(text, f'#include "{_LIBRARY_HEADER}"\n', options, source)
 
     def _embedded(self, cubins: Mapping[str, bytes], folder: Path) -> Path:
         """An object that holds each value at the symbol that is its key."""
@@ -107,7 +130,7 @@ class Toolchain:
         command = [flags.compiler, *_COMPILE, *options]
         for path in flags.includes:
             command += (f"-I{path}", f"-fmacro-prefix-map={path}/=")
-        key = _digest(flags.release, *command, header, LIBRARY_HEADER.read_text("utf-8"))
+        key = _digest(flags.release, *command, header, _native_text())
         target = self._shared / "objects" / f"{_digest(key, text)}.o"
         if not target.exists():
             source.write_text(text, encoding="utf-8")
@@ -115,6 +138,17 @@ class Toolchain:
             target.parent.mkdir(parents=True, exist_ok=True)
             arguments = ("-include", str(precompiled), "-c", source.name)
             self._made([*command, *arguments], target, source.parent)
+        return target
+
+    def _stand_in(self, library: Path, folder: Path) -> Path:
+        """A small library of the same name, which is what a link notes as needed."""
+        key = _digest(self._flags.release, str(library), *NAMES)
+        target = self._shared / "stand-ins" / key / library.name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "stand-in.s").write_text(stand_in_source(library), encoding="ascii")
+            options = ("-shared", "-nostdlib", "-Wl,--build-id=none", f"-Wl,-soname,{library.name}")
+            self._made([self._flags.compiler, *options, "stand-in.s"], target, folder)
         return target
 
     def _precompiled(self, text: str, key: str, command: Sequence[str]) -> Path:
@@ -166,13 +200,22 @@ def _write(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """A file to write into; it becomes ``target`` when the block ends well, and goes when it does not."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    """A file to write into; it becomes ``target`` when the block ends well, and goes when it does not.
+
+    A process number would not tell writers apart: jobs have namespaces of their own.
+    """
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(8)}.partial")
     try:
         yield partial
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@functools.cache
+def _native_text() -> str:
+    """All that the headers of this program say."""
+    return "".join(path.read_text("utf-8") for path in sorted(_NATIVE.rglob("*.h")))
 
 
 def _digest(*parts: str) -> str:
