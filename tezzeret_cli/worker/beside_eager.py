@@ -24,13 +24,14 @@ from tezzeret_cli.worker.shapes import at_batch
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
 BUDGET_S = 1.0
-"""Processor time for all steps of a bundle together. What is not measured by then is not measured."""
+"""For all steps of a bundle together, by the clock that they are timed by. What is not measured by then is not
+measured."""
 
 PATIENCE = 5
-"""So many times the budget it may take beside other work."""
+"""So many times the budget it may take on the wall, beside other work."""
 
 SHARE_S = 0.08
-"""Processor time for the steps at one batch, where they are quick enough."""
+"""For the steps at one batch, where they are quick enough."""
 
 FEWEST, MOST = 16, 120
 """Pairs of rows at one batch."""
@@ -127,7 +128,7 @@ class _Race:
         self._modules = (compiled, eager)
         self._device = compiled.tezzeret.program.device
         self._clock = clock(self._device)
-        self._spent_by = time.process_time() + BUDGET_S
+        self._spent_by = self._clock() + BUDGET_S
         self._deadline = time.perf_counter() + BUDGET_S * PATIENCE
 
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
@@ -142,7 +143,7 @@ class _Race:
         length = max(1, min(LONGEST, int(ROW_S / one_s)))
         pair_s = self._spent_on_pair(case, inputs, length)
         count = max(FEWEST, min(MOST, int(SHARE_S / pair_s)))
-        if time.process_time() + count * pair_s > self._spent_by:
+        if self._clock() + count * pair_s > self._spent_by:
             return
         pairs = []
         for turn in range(count):
@@ -152,11 +153,11 @@ class _Race:
         times.append(step_times(batch, pairs))
 
     def _spent_on_pair(self, case: Case, inputs: Sequence[Tensor], length: int) -> float:
-        """Seconds of processor time."""
-        began = time.process_time()
+        """Seconds by the race's clock."""
+        began = self._clock()
         for turn in range(2):
             self._pair(case, inputs, length, turn)
-        return max(1e-6, (time.process_time() - began) / 2)
+        return max(1e-6, (self._clock() - began) / 2)
 
     def _pair(self, case: Case, inputs: Sequence[Tensor], length: int, turn: int) -> tuple[float, float]:
         """Each goes first every other time: threads of the one may still be awake in the step of the
