@@ -24,7 +24,7 @@ from tezzeret_cli.worker.shapes import at_batch
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
 BUDGET_S = 1.0
-"""For all steps of a bundle together, by the clock that they are timed by. What is not measured by then is not
+"""For all steps of a bundle together, by the clock that times them. What is not measured by then is not
 measured."""
 
 PATIENCE = 5
@@ -134,6 +134,8 @@ class _Race:
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
         ``EagerUnavailableError``, and what the module raises."""
+        if time.perf_counter() > self._deadline:
+            return
         for module in self._modules:
             module.train(case.training)
             self._row(module, case, inputs, 1)
