@@ -97,6 +97,11 @@ def test_a_parameter_that_is_computed_is_used(straight, eager):
         torch.nn.utils.parametrize.remove_parametrizations(one.get_submodule("0"), "weight")
     alike(bundle, module, x)
     assert (bundle.tezzeret.preferred_eager_calls, bundle.tezzeret.guard_misses) == (2, 1)
+    assert bundle.tezzeret._eager.serves(bundle)
+    assert (
+        dict(bundle.tezzeret._eager._module.named_parameters()).keys()
+        == dict(module.named_parameters()).keys()
+    )
 
 
 def test_a_hook_inside_is_an_error_and_not_ignored(straight):

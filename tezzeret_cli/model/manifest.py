@@ -286,8 +286,9 @@ class StepTimes(msgspec.Struct, frozen=True, gc=False):
     turns.
 
     ``batch`` is the size that moves, 0 where none does. ``compiled_ms`` and ``eager_ms`` are lower quartiles
-    of ``samples`` steps each, of processor time where one thread did them. ``slower`` is how many times
-    eager's the compiled step is at least: a lower bound of what ``compiled_ms / eager_ms`` is in other runs.
+    of ``samples`` steps each (or rows of a few quick ones), of processor time where one thread did them.
+    ``slower`` is how many times eager's the compiled step is at least: a lower bound of what
+    ``compiled_ms / eager_ms`` is in other runs.
     """
 
     batch: int

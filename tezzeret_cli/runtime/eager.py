@@ -54,14 +54,16 @@ class EagerModule:
             raise EagerUnavailableError(f"the factory {factory.path} cannot be used: {error}") from error
         self._modules = dict(self._module.named_modules(remove_duplicate=False))
         self._names = [slot.name for slot in manifest.slots]
-        self._slots = self._find_slots()
+        self._slots = [_slot(self._modules, name) for name in self._names]
+        self._own = [
+            (module, kind, module.__dict__[kind]) for module in self._modules.values() for kind in _KINDS
+        ]
         self._pairs: tuple[nn.Module, list[tuple[nn.Module, nn.Module]]] | None = None
         self._wirable = _is_wirable(self._modules)
         self._owner: nn.Module | None = None
         self._holders: list[tuple[dict[str, Any], int]] = []
         self._below: list[tuple[dict[str, Any], str, nn.Module, nn.Module]] = []
-        hooked = is_hooked(self._module) or self._module._compiled_call_impl is not None
-        self.forward: Callable[..., Any] = self._module if hooked else self._module.forward
+        self.forward: Callable[..., Any] = self._module if _does_more(self._module) else self._module.forward
         """Calls eager, which must be wired. The owner's own call has run the hooks of the whole process."""
 
     def __call__(
@@ -93,6 +95,8 @@ class EagerModule:
         """Share the dictionaries in which the module of ``layout``, which is whole, keeps parameters and
         buffers: what either one replaces, the other one has; and take on its modes. ``False`` where that
         cannot be done."""
+        if self._owner is not None:
+            self._unwire()
         if not self._wirable or self._modules.keys() != layout.nodes.keys():
             return False
         pairs = [(mine, self._modules[name]) for name, mine in layout.nodes.items()]
@@ -101,8 +105,10 @@ class EagerModule:
         for mine, theirs in pairs:
             for kind in _KINDS:
                 state = theirs.__dict__
-                state |= {key: None for key, value in state[kind].items() if value is None}
-                state[kind] = mine.__dict__[kind]
+                own, shared = state[kind], mine.__dict__[kind]
+                state |= {key: None for key, value in own.items() if value is None}
+                own |= shared  # what it was built with is not kept alive
+                state[kind] = shared
         self._holders = [
             (holder, len(holder)) for mine, _ in pairs for kind in _KINDS if (holder := mine.__dict__[kind])
         ]
@@ -130,15 +136,11 @@ class EagerModule:
         return True
 
     def _unwire(self) -> None:
-        """Keep tensors in dictionaries of its own again."""
+        """Keep tensors in its own dictionaries again, the same for calls that are under way."""
         self._owner = None
-        for module in self._modules.values():
-            for kind in _KINDS:
-                module.__dict__[kind] = dict(module.__dict__[kind])
-        self._slots = self._find_slots()
-
-    def _find_slots(self) -> list[tuple[dict[str, Any], str]]:
-        return [_slot(self._modules, name) for name in self._names]
+        for module, kind, own in self._own:
+            own |= {key: value for key, value in module.__dict__[kind].items() if key in own}
+            module.__dict__[kind] = own
 
     def _paired(self, owner: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
         """The modules of ``owner`` with eager's, parents first."""
@@ -153,6 +155,12 @@ def _follow(pairs: Sequence[tuple[nn.Module, nn.Module]]) -> None:
             if type(theirs).train is not nn.Module.train or type(theirs).eval is not nn.Module.eval:
                 theirs.train() if mine.training else theirs.eval()  # it does more than set the flag
             theirs.training = mine.training
+
+
+def _does_more(module: nn.Module) -> bool:
+    """Whether calling the module is more than calling its ``forward``."""
+    plain = type(module).__call__ is nn.Module.__call__ and module._compiled_call_impl is None
+    return not plain or is_hooked(module)
 
 
 def _is_wirable(modules: Mapping[str, nn.Module]) -> bool:

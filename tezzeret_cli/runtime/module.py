@@ -60,7 +60,7 @@ class Program:
     def straight_to(self, eager: EagerModule) -> Straight | None:
         """The calls that go to ``eager`` without a look at the guards: none where a guard miss must raise."""
         if self.manifest.eager_fallback:
-            return Straight(eager, EVERY_CALL, EVERY_CALL, always=True)
+            return Straight(eager, EVERY_CALL, EVERY_CALL, always=True, preferred=False)
         if self.on_guard_miss == "raise" or self.prefer == "compiled":
             return None
         if self.prefer == "eager":
@@ -181,10 +181,10 @@ class Binding:
     def __call__(self, module: BundleModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         straight = self._straight
         if straight is not None and straight.takes(module, args):
-            if self.program.manifest.eager_fallback:
-                self.eager_calls += 1
-            else:
+            if straight.preferred:
                 self.preferred_eager_calls += 1
+            else:
+                self.eager_calls += 1
             return straight.forward(*args, **kwargs)
         layout = self._layout
         if layout is None or layout.module is not module:

@@ -63,14 +63,22 @@ def route(variants: Sequence[RunnableVariant], training: bool) -> Route | None:
 
 
 class Straight:
-    """Eager's module and, by mode, which calls go straight to it; under ``no_grad`` only where ``always``."""
+    """Eager's module and, by mode, which calls go straight to it; under ``no_grad`` only where ``always``.
+    It is ``preferred`` where there is compiled code, too."""
 
-    __slots__ = ("_always", "_eager", "_routes", "forward")
+    __slots__ = ("_always", "_eager", "_routes", "forward", "preferred")
 
     def __init__(
-        self, eager: EagerModule, in_eval: Route | None, in_training: Route | None, always: bool
+        self,
+        eager: EagerModule,
+        in_eval: Route | None,
+        in_training: Route | None,
+        *,
+        always: bool,
+        preferred: bool = True,
     ) -> None:
         self.forward = eager.forward
+        self.preferred = preferred
         self._eager = eager
         self._routes = (in_eval, in_training)
         self._always = always

@@ -24,16 +24,20 @@ from tezzeret_cli.worker.shapes import at_batch
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
 
 BUDGET_S = 1.0
-"""Processor time for all steps of a bundle together. What is not measured by then is not measured."""
+"""For all steps of a bundle together, by the clock that times them. What is not measured by then is not
+measured."""
 
 PATIENCE = 5
-"""So many times the budget it may take beside other work."""
+"""So many times the budget it may take on the wall, beside other work."""
 
 SHARE_S = 0.08
-"""Processor time for the steps at one batch, where they are quick enough."""
+"""For the steps at one batch, where they are quick enough."""
 
 FEWEST, MOST = 16, 120
-"""Pairs of steps at one batch."""
+"""Pairs of rows at one batch."""
+
+ROW_S, LONGEST = 0.001, 8
+"""Quick steps are timed in rows, as a training loop does them: so long, and at most so many."""
 
 WIDER = 8
 """Beyond the largest batch that was proved, each one that is measured is so many times larger."""
@@ -124,50 +128,63 @@ class _Race:
         self._modules = (compiled, eager)
         self._device = compiled.tezzeret.program.device
         self._clock = clock(self._device)
-        self._spent_by = time.process_time() + BUDGET_S
+        self._spent_by = self._clock() + BUDGET_S
         self._deadline = time.perf_counter() + BUDGET_S * PATIENCE
 
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
         ``EagerUnavailableError``, and what the module raises."""
+        if time.perf_counter() > self._deadline:
+            return
         for module in self._modules:
             module.train(case.training)
-            self._step(module, case, inputs)
+            self._row(module, case, inputs, 1)
         if reason := self._modules[1].tezzeret.eager_unavailable:
             raise EagerUnavailableError(reason)
-        began = time.process_time()
-        for turn in range(2):
-            self._pair(case, inputs, turn)
-        pair_s = (time.process_time() - began) / 2
-        count = max(FEWEST, min(MOST, int(SHARE_S / max(pair_s, SHARE_S / MOST))))
-        if time.process_time() + count * pair_s > self._spent_by:
+        one_s = self._spent_on_pair(case, inputs, 1)
+        length = max(1, min(LONGEST, int(ROW_S / one_s)))
+        pair_s = self._spent_on_pair(case, inputs, length)
+        count = max(FEWEST, min(MOST, int(SHARE_S / pair_s)))
+        if self._clock() + count * pair_s > self._spent_by:
             return
         pairs = []
         for turn in range(count):
             if time.perf_counter() > self._deadline:
                 return
-            pairs.append(self._pair(case, inputs, turn))
+            pairs.append(self._pair(case, inputs, length, turn))
         times.append(step_times(batch, pairs))
 
-    def _pair(self, case: Case, inputs: Sequence[Tensor], turn: int) -> tuple[float, float]:
+    def _spent_on_pair(self, case: Case, inputs: Sequence[Tensor], length: int) -> float:
+        """Seconds by the race's clock."""
+        began = self._clock()
+        for turn in range(2):
+            self._pair(case, inputs, length, turn)
+        return max(1e-6, (self._clock() - began) / 2)
+
+    def _pair(self, case: Case, inputs: Sequence[Tensor], length: int, turn: int) -> tuple[float, float]:
         """Each goes first every other time: threads of the one may still be awake in the step of the
         other."""
         compiled, eager = self._modules
         if turn % 2:
-            theirs = self._step(eager, case, inputs)
-            return self._step(compiled, case, inputs), theirs
-        return self._step(compiled, case, inputs), self._step(eager, case, inputs)
+            theirs = self._row(eager, case, inputs, length)
+            return self._row(compiled, case, inputs, length), theirs
+        return self._row(compiled, case, inputs, length), self._row(eager, case, inputs, length)
 
-    def _step(self, module: BundleModule, case: Case, inputs: Sequence[Tensor]) -> float:
-        """Milliseconds of a call and of its backward."""
-        args = unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device))
-        module.zero_grad(set_to_none=True)
+    def _row(self, module: BundleModule, case: Case, inputs: Sequence[Tensor], length: int) -> float:
+        """Milliseconds of a call and of its backward, in the mean over so many."""
+        calls = [
+            unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device)) for _ in range(length)
+        ]
+        parameters = list(module.parameters())
         reference.wait_for(self._device)
         started = self._clock()
-        outputs = [out for out in leaves(module(*args)) if out is not None and out.requires_grad]
-        torch.autograd.backward(outputs, [_ones(out) for out in outputs])
+        for args in calls:
+            for parameter in parameters:
+                parameter.grad = None
+            outputs = [out for out in leaves(module(*args)) if out is not None and out.requires_grad]
+            torch.autograd.backward(outputs, [_ones(out) for out in outputs])
         reference.wait_for(self._device)
-        return (self._clock() - started) * 1e3
+        return (self._clock() - started) * 1e3 / length
 
 
 def clock(device: torch.device) -> Callable[[], float]:

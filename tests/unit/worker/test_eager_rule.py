@@ -87,14 +87,14 @@ def test_the_rule_decides_alike_under_noise(truth, eager):
         )
 
     decided = 0
-    for seed in range(100):
+    for seed in range(20):
         draw = random.Random(seed)
         found = [
             step_times(batch, [(noisy(draw, truth), noisy(draw, 1.0)) for _ in range(120)])
             for batch in (1, 8, 17)
         ]
         decided += bool(eager_batches(found, 1024)) == eager
-    assert decided >= 90
+    assert decided >= 18
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 40])
