@@ -17,12 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tezzeret_cli.worker import lines
+
 TAPS = 9
 """Up to how many points a depthwise kernel along one dimension may have to be written out, point by point.
 In two dimensions oneDNN's steps can be twice as fast."""
 
 PLACES = 256
 """Up to how many places a depthwise result may have for the gradient of the weight to be a sum of windows."""
+
+MULTIPLICATIONS = 1 << 21
+"""Up to how many a row of the batch may take for a convolution to be a product with lines."""
 
 aten = torch.ops.aten
 
@@ -50,6 +55,9 @@ def _forward(
         result = _taps(_padded(x, padding), weight, dilation)
     elif not depthwise and _is_point(weight, stride, padding):
         result = _image(_matrix(weight, groups) @ _columns(x, groups), x, groups)
+    elif _is_little(x, weight, stride, padding, dilation, groups):
+        found = lines.convolved(*_images(x, weight), *_geometry(stride, padding, dilation))
+        result = found.contiguous() if x.dim() == 4 else found.squeeze(2).contiguous()
     else:
         return NotImplemented
     return result if bias is None else result + bias.reshape(-1, *(1,) * (x.dim() - 2))
@@ -91,6 +99,12 @@ def _backward(
         if output_mask[1]:
             products = columns @ _columns(x, groups).mT
             grad_weight = (products.sum(0) if groups == 1 else products).reshape(weight.shape)
+    elif _is_little(x, weight, stride, padding, dilation, groups):
+        images, geometry = _images(grad, x, weight), _geometry(stride, padding, dilation)
+        if output_mask[0]:
+            grad_x = lines.gradient_of_input(*images, *geometry).reshape(x.shape)
+        if output_mask[1]:
+            grad_weight = lines.gradient_of_weight(*images, *geometry).reshape(weight.shape)
     else:
         return NotImplemented
     if output_mask[2]:
@@ -115,6 +129,41 @@ def _is_usual(x: Tensor, weight: Tensor) -> bool:
 
 def _is_point(weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> bool:
     return all(s == 1 for s in (*weight.shape[2:], *stride)) and not any(padding)
+
+
+def _is_little(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> bool:
+    """Whether it is one that ``lines`` can write, with few multiplications for a row of the batch."""
+    if groups != 1 or x.dim() > 4 or not all(isinstance(size, int) for size in x.shape[2:]):
+        return False
+    if x.dim() == 4 and dilation[0] > 1:
+        return False
+    places = 1
+    for size, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
+        if p > d * (k - 1) or (s > 1 and d > 1):
+            return False
+        places *= (size + 2 * p - d * (k - 1) - 1) // s + 1
+    return weight.numel() * places <= MULTIPLICATIONS
+
+
+def _images(*tensors: Tensor) -> list[Tensor]:
+    """A sequence is an image of one line."""
+    return [tensor if tensor.dim() == 4 else tensor.unsqueeze(2) for tensor in tensors]
+
+
+def _geometry(
+    stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> tuple[list[int], list[tuple[int, int]], list[int]]:
+    """Of an image: stride, zeros before and behind, and dilation."""
+    one = [1] * (2 - len(stride))
+    pads = [(amount, amount) for amount in padding]
+    return [*one, *stride], [*((0, 0) for _ in one), *pads], [*one, *dilation]
 
 
 def _is_depthwise(x: Tensor, weight: Tensor, stride: Sequence[int], groups: int) -> bool:
