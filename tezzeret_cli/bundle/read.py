@@ -230,7 +230,8 @@ def _read_writable(descriptor: int, size: int) -> memoryview:
 
 
 def _memory(size: int) -> memoryview:
-    """Memory of ``size`` bytes that begins with a page; the kernel puts all its pages there at once, where each
-    would cost half a microsecond when it is first written to."""
+    """Memory of ``size`` bytes that begins with a page. The kernel puts all its pages there at once: one by
+    one, when they are first written to, they take half a microsecond each. Huge pages take less where one
+    is free, and milliseconds where it must be made."""
     kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
     return memoryview(mmap.mmap(-1, size, kind))

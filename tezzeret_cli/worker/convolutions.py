@@ -56,8 +56,8 @@ def _forward(
     elif not depthwise and _is_point(weight, stride, padding):
         result = _image(_matrix(weight, groups) @ _columns(x, groups), x, groups)
     elif _is_little(x, weight, stride, padding, dilation, groups):
-        found = lines.convolved(*_images(x, weight), *_geometry(stride, padding, dilation))
-        result = found.contiguous() if x.dim() == 4 else found.squeeze(2).contiguous()
+        found = lines.convolved(_as_image(x), _as_image(weight), _geometry(stride, padding, dilation))
+        result = (found if x.dim() == 4 else found.squeeze(2)).contiguous()
     else:
         return NotImplemented
     return result if bias is None else result + bias.reshape(-1, *(1,) * (x.dim() - 2))
@@ -100,11 +100,11 @@ def _backward(
             products = columns @ _columns(x, groups).mT
             grad_weight = (products.sum(0) if groups == 1 else products).reshape(weight.shape)
     elif _is_little(x, weight, stride, padding, dilation, groups):
-        images, geometry = _images(grad, x, weight), _geometry(stride, padding, dilation)
+        of_images = _as_image(grad), _as_image(x), _as_image(weight), _geometry(stride, padding, dilation)
         if output_mask[0]:
-            grad_x = lines.gradient_of_input(*images, *geometry).reshape(x.shape)
+            grad_x = lines.gradient_of_input(*of_images).reshape(x.shape)
         if output_mask[1]:
-            grad_weight = lines.gradient_of_weight(*images, *geometry).reshape(weight.shape)
+            grad_weight = lines.gradient_of_weight(*of_images).reshape(weight.shape)
     else:
         return NotImplemented
     if output_mask[2]:
@@ -142,28 +142,25 @@ def _is_little(
     """Whether it is one that ``lines`` can write, with few multiplications for a row of the batch."""
     if groups != 1 or x.dim() > 4 or not all(isinstance(size, int) for size in x.shape[2:]):
         return False
-    if x.dim() == 4 and dilation[0] > 1:
+    if any(d > 1 for d in dilation[:-1]) or (stride[-1] > 1 and dilation[-1] > 1):
         return False
-    places = 1
-    for size, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
-        if p > d * (k - 1) or (s > 1 and d > 1):
-            return False
-        places *= (size + 2 * p - d * (k - 1) - 1) // s + 1
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if any(pad > most for pad, most in zip(padding, reach, strict=True)):
+        return False
+    sizes = zip(x.shape[2:], padding, reach, stride, strict=True)
+    places = math.prod((size + 2 * pad - far - 1) // step + 1 for size, pad, far, step in sizes)
     return weight.numel() * places <= MULTIPLICATIONS
 
 
-def _images(*tensors: Tensor) -> list[Tensor]:
+def _as_image(tensor: Tensor) -> Tensor:
     """A sequence is an image of one line."""
-    return [tensor if tensor.dim() == 4 else tensor.unsqueeze(2) for tensor in tensors]
+    return tensor if tensor.dim() == 4 else tensor.unsqueeze(2)
 
 
-def _geometry(
-    stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> tuple[list[int], list[tuple[int, int]], list[int]]:
-    """Of an image: stride, zeros before and behind, and dilation."""
-    one = [1] * (2 - len(stride))
-    pads = [(amount, amount) for amount in padding]
-    return [*one, *stride], [*((0, 0) for _ in one), *pads], [*one, *dilation]
+def _geometry(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> lines.Geometry:
+    down, across = (1, *stride)[-2:]
+    above, left = (0, *padding)[-2:]
+    return lines.Geometry((down, across), (above, left), (above, left), dilation[-1])
 
 
 def _is_depthwise(x: Tensor, weight: Tensor, stride: Sequence[int], groups: int) -> bool:
