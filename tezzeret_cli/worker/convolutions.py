@@ -4,7 +4,8 @@ oneDNN makes code for each shape of a convolution when a process first meets it,
 each of forward, gradient of the input and gradient of the weight, and more where threads spin beside. A
 convolution whose kernel is a point is a matrix product, for which there is code already; a depthwise one in
 one dimension is a few elementwise operations, and the gradient of its weight a sum, for which the bundle's
-own library has code. Steps are faster, too (``docs/performance.md``).
+own library has code; a small one of any other kernel is a product for each line of its result (``lines``).
+Steps are faster, too (``docs/performance.md``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ PLACES = 256
 """Up to how many places a depthwise result may have for the gradient of the weight to be a sum of windows."""
 
 MULTIPLICATIONS = 1 << 21
-"""Up to how many a row of the batch may take for a convolution to be a product with lines."""
+"""Up to how many a row of the batch may take for a convolution to be a product for each line of its result.
+Beyond, oneDNN's steps are up to 1.7 times as fast, since what the lines are laid out in leaves the cache."""
 
 aten = torch.ops.aten
 
