@@ -273,12 +273,16 @@ class Convolved(nn.Module):
         self.point = nn.Conv2d(4, 8, 1)
         self.grouped = nn.Conv2d(8, 8, 1, groups=2, bias=False)
         self.apart = nn.Conv2d(8, 8, 3, padding=1, groups=8)
-        self.whole = nn.Conv2d(8, 4, 3, padding=1)
+        self.little = nn.Conv2d(8, 6, 3, padding=1)
+        self.halved = nn.Conv2d(6, 4, (3, 2), stride=(2, 1))
+        self.whole = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
+        self.along = nn.Conv1d(4, 4, 3, padding=2, dilation=2)
         self.row = nn.Conv1d(4, 4, 5, padding=4, dilation=2, groups=4)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.whole(F.relu(self.apart(self.grouped(self.point(x)))))
-        return self.row(y.flatten(2))
+        y = self.little(F.relu(self.apart(self.grouped(self.point(x)))))
+        y = self.whole(F.relu(self.halved(y)))
+        return self.row(self.along(y.flatten(2)))
 
 
 def convolved(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:

@@ -33,6 +33,7 @@ CHILD = (
         "build",
         "capture",
         "convolutions",
+        "lines",
         "lower",
         "prewarm",
         "private",

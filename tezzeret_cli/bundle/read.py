@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import mmap
 import os
@@ -36,7 +35,6 @@ INFLATED_LIMIT = 64 << 20
 Stored = bytes | memoryview
 """The bytes of a file as they are on disk."""
 
-_HUGE_PAGE = 2 << 20
 _EMPTY_FRAME = bytes.fromhex("28b52ffd2000010000")
 _DECODER = msgspec.json.Decoder(Manifest)
 _thread = threading.local()
@@ -237,12 +235,8 @@ def _read_writable(descriptor: int, size: int) -> memoryview:
 
 
 def _memory(size: int) -> memoryview:
-    """Memory of ``size`` bytes that begins with a page; where that is large, of huge pages if the system has
-    some: each page costs half a microsecond when it is first written to."""
-    large = size >= _HUGE_PAGE // 2
-    page = _HUGE_PAGE if large else mmap.PAGESIZE
-    mapped = mmap.mmap(-1, -(-size // page) * page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if large:
-        with contextlib.suppress(OSError):  # a system without huge pages gives ordinary ones
-            mapped.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(mapped)[:size]
+    """Memory of ``size`` bytes that begins with a page. The kernel puts all its pages there at once: one by
+    one, when they are first written to, they take half a microsecond each. Huge pages take less where one
+    is free, and milliseconds where it must be made."""
+    kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    return memoryview(mmap.mmap(-1, size, kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,24 @@ def test_padding_changes_nothing_for_other_readers() -> None:
     assert read.keys() == saved.keys()
     assert all(torch.equal(read[name], tensor) for name, tensor in saved.items())
     assert aligned(file) == file
+
+
+def test_tensors_of_whole_multiples_stay_where_they_were_read() -> None:
+    saved = {"a": torch.arange(3.0), "b": torch.arange(64.0), "c": torch.arange(5.0), "d": torch.arange(32.0)}
+    file = memoryview(_aligned_memory(aligned(safetensors.torch.save(saved))))
+    start = torch.frombuffer(file, dtype=torch.uint8).data_ptr()
+
+    found = tensors_in(file)
+
+    inside = {name for name, tensor in found.items() if start <= tensor.data_ptr() < start + len(file)}
+    assert inside == {"a", "b", "d"}  # of those that are odd, the first one begins aligned, too
+    assert all(torch.equal(found[name], tensor) for name, tensor in saved.items())
+
+
+def _aligned_memory(content: bytes) -> mmap.mmap:
+    memory = mmap.mmap(-1, len(content))
+    memory.write(content)
+    return memory
 
 
 def test_tensors_share_no_storage_and_outlive_what_they_were_read_from() -> None:

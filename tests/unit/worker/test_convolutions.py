@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from tezzeret_cli.worker import lines
 from tezzeret_cli.worker.convolutions import decompositions
 
 # Spatial dimensions, channels in and out, kernel, padding, dilation, groups.
@@ -25,6 +26,11 @@ REWRITTEN: list[Shape] = [
     (1, 8, 8, 9, 4, 1, 8),
     (1, 8, 8, 3, 2, 3, 8),
     (1, 6, 6, 4, 0, 2, 6),
+    (2, 8, 6, 3, 1, 1, 1),
+    (2, 2, 1, 7, 3, 1, 1),
+    (2, 3, 5, 4, 0, 1, 1),
+    (1, 8, 4, 3, 2, 2, 1),
+    (1, 5, 4, 2, 1, 1, 1),
 ]
 PARTLY: list[Shape] = [
     (2, 8, 8, 5, 2, 1, 8),
@@ -34,7 +40,26 @@ PARTLY: list[Shape] = [
 """Depthwise with an image, with padding that reaches further than the kernel, or with many places: oneDNN
 keeps a part of the gradients."""
 
-LEFT: list[Shape] = [(2, 8, 6, 3, 1, 1, 1), (1, 8, 8, 3, 2, 2, 2), (2, 8, 6, 1, 1, 1, 1)]
+LEFT: list[Shape] = [
+    (1, 8, 8, 3, 2, 2, 2),
+    (2, 8, 6, 1, 1, 1, 1),
+    (2, 8, 6, 3, 2, 2, 1),
+    (2, 64, 64, 3, 1, 1, 1),
+    (3, 4, 4, 2, 1, 1, 1),
+]
+"""Groups, padding beyond the kernel, lines of the kernel apart, many multiplications, three dimensions."""
+
+STRIDED: list[tuple[Shape, int]] = [
+    ((2, 4, 6, 3, 1, 1, 1), 2),
+    ((2, 4, 6, 3, 0, 1, 1), 3),
+    ((2, 4, 6, 2, 1, 1, 1), 2),
+    ((2, 4, 6, 5, 2, 1, 1), 2),
+    ((2, 4, 6, 1, 0, 1, 1), 2),
+    ((1, 4, 6, 3, 2, 1, 1), 2),
+    ((1, 4, 6, 2, 0, 1, 1), 5),
+]
+
+_SAME = lines.Geometry((1, 1), (1, 1), (1, 1), 1)
 
 
 def _tensors(shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,6 +119,39 @@ def test_gradients_are_eagers_whichever_are_asked_for(shape: Shape, mask: tuple[
     torch.testing.assert_close(graph(grad, x, weight), run(grad, x, weight))
 
 
+@pytest.mark.parametrize(("shape", "stride"), STRIDED, ids=str)
+def test_a_kernel_with_a_stride_gives_what_eager_gives_without_a_convolution(
+    shape: Shape, stride: int
+) -> None:
+    x, weight, bias = _tensors(shape)
+    rest = _rest(shape, stride)
+
+    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.ops.aten.convolution(x, weight, bias, *rest)
+
+    def backward(grad: Tensor, x: Tensor, weight: Tensor) -> Any:
+        return torch.ops.aten.convolution_backward(grad, x, weight, list(bias.shape), *rest, [True] * 3)
+
+    expected = forward(x, weight, bias)
+    grad = torch.randn_like(expected)
+    for function, tensors in ((forward, (x, weight, bias)), (backward, (grad, x, weight))):
+        graph = _traced(function, *tensors)
+        assert _convolutions(graph) == 0
+        torch.testing.assert_close(graph(*tensors), function(*tensors))
+
+
+def test_an_image_is_copied_for_the_points_along_a_line_only() -> None:
+    x, weight, _ = _tensors((2, 8, 6, 3, 1, 1, 1))
+    graph = make_fx(lambda x, weight: lines.convolved(x, weight, _SAME))(x, weight)
+
+    largest = max(
+        node.meta["val"].untyped_storage().nbytes() for node in graph.graph.nodes if "val" in node.meta
+    )
+
+    height, width = x.shape[2] + 2, x.shape[3]
+    assert largest == 3 * height * width * x.shape[1] * x.shape[0] * x.itemsize
+
+
 def test_a_depthwise_kernel_of_an_image_keeps_onednn_for_its_input_only() -> None:
     x, weight, bias = _tensors(PARTLY[0])
     rest = _rest(PARTLY[0])
@@ -114,7 +172,7 @@ def test_a_depthwise_kernel_of_an_image_keeps_onednn_for_its_input_only() -> Non
     ("shape", "stride", "dtype", "layout"),
     [
         *[(shape, 1, torch.float64, torch.contiguous_format) for shape in LEFT],
-        (REWRITTEN[1], 2, torch.float64, torch.contiguous_format),
+        ((1, 4, 6, 3, 2, 2, 1), 2, torch.float64, torch.contiguous_format),
         (REWRITTEN[5], 2, torch.float64, torch.contiguous_format),
         (REWRITTEN[1], 1, torch.bfloat16, torch.contiguous_format),
         (REWRITTEN[1], 1, torch.float32, torch.channels_last),
