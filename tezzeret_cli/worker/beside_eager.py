@@ -27,7 +27,7 @@ BUDGET_S = 1.0
 """For all steps of a bundle together, by the clock that times them. What is not measured by then is not
 measured."""
 
-PATIENCE = 5
+PATIENCE = 20
 """So many times the budget it may take on the wall, beside other work."""
 
 SHARE_S = 0.08
@@ -134,7 +134,7 @@ class _Race:
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
         ``EagerUnavailableError``, and what the module raises."""
-        if time.perf_counter() > self._deadline:
+        if self._clock() > self._spent_by or time.perf_counter() > self._deadline:
             return
         for module in self._modules:
             module.train(case.training)
