@@ -111,7 +111,6 @@ def key_factors(job: Job, facts: HostFacts) -> dict[str, str]:
             strategy.examples,
             strategy.extras,
             strategy.cpu_only,
-            *(["lean"] if strategy.lean else []),  # keys of others are what they were without it
         ]
     )[:16]
     descriptor = msgspec.structs.replace(job.descriptor, description="")

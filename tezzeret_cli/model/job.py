@@ -14,9 +14,8 @@ class Strategy(msgspec.Struct, frozen=True):
     dynamic batch dimension where the module allows one. ``wrapper`` and ``kernels`` are the C++
     compiler's optimisation levels. ``examples`` limits how many sets of representative shapes are
     compiled. ``extras`` asks for libraries beyond the pair for training (calls without gradients, a
-    batch of one). ``lean`` has what is on the CPU compiled with a small header in place of torch's, and
-    linked with a stand-in for torch's library. Without ``precompile`` no header is precompiled for the
-    first job's sake. ``cpu_only`` overrules the device that was asked for; ``opt_in`` needs to be allowed.
+    batch of one). Without ``precompile`` no header is precompiled for the first job's sake. ``cpu_only``
+    overrules the device that was asked for; ``opt_in`` needs to be allowed.
     """
 
     name: str
@@ -27,7 +26,6 @@ class Strategy(msgspec.Struct, frozen=True):
     kernels: str = "O3"
     examples: int | None = None
     extras: bool = True
-    lean: bool = False
     precompile: bool = True
     cpu_only: bool = False
     opt_in: bool = False

@@ -33,7 +33,6 @@ FAST = Strategy(
     kernels="O1",
     examples=1,
     extras=False,
-    lean=True,
     timeout_s=65.0,
     memory_bytes=4 << 30,
 )
@@ -44,7 +43,6 @@ EMERGENCY = Strategy(
     kernels="O1",
     examples=1,
     extras=False,
-    lean=True,
     precompile=False,
     cpu_only=True,
     timeout_s=10.0,

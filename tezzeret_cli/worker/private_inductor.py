@@ -113,7 +113,7 @@ def _code_given_to(
             not_taken("inductor wrote its code otherwise than expected")
         elif take(
             Code(wrapper, kernel_code, _cubins(wrapper)),
-            _flags(device, strategy.wrapper, strategy.kernels, strategy.lean),
+            _flags(device, strategy.wrapper, strategy.kernels),
         ):
             return [_TAKEN]
         else:
@@ -158,7 +158,7 @@ def _stock_container() -> str:
 
 
 @functools.cache
-def _flags(device: str, wrapper: str, optimisation: str, lean: bool) -> Flags:
+def _flags(device: str, wrapper: str, optimisation: str) -> Flags:
     """The compiler's arguments at these levels, as inductor's configuration has them in this process."""
     half: dict[str, Any] = {
         "vec_isa": cpu_vec_isa.pick_vec_isa(),
@@ -170,7 +170,7 @@ def _flags(device: str, wrapper: str, optimisation: str, lean: bool) -> Flags:
     linked = cpp_builder.CppTorchDeviceOptions(**{**half, "compile_only": False})
     definitions = tuple(f"-D{name.strip()}" for name in kernels.get_definitions())
     passed = tuple(word for text in kernels.get_passthrough_args() for word in text.split())
-    lean = lean and device == "cpu" and _TORCH_LIBRARY.exists()
+    lean = device == "cpu" and _TORCH_LIBRARY.exists()
     return Flags(
         compiler=kernels.get_compiler(),
         release=f"{torch.__version__} {torch.__file__} {Path(torch.__file__).stat().st_mtime_ns}",
