@@ -249,7 +249,7 @@ def test_a_place_without_a_store_is_a_clear_error(tezzeret, tmp_path):
 def test_a_store_that_is_full_can_be_resumed_when_there_is_room(tezzeret, tmp_path):
     store = tmp_path / "small"
     store.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", str(store)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(store)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not allow mounting")
     try:
