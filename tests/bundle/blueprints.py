@@ -197,6 +197,17 @@ def tells_width(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return TellsWidth(), (torch.randn(3, 4),)
 
 
+class Ranks(nn.Module):
+    """Nothing that it returns has a gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.argsort(-1).argsort(-1)
+
+
+def ranks(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Ranks(), (torch.randn(3, 4),)
+
+
 class AsksForGradients(nn.Module):
     """Computes something else when no gradient is wanted."""
 

@@ -24,6 +24,7 @@ NAMES = (
     "saves_output",
     "looks_at_mask",
     "tells_width",
+    "ranks",
     "drawn",
     "switches",
     "constant",

@@ -189,7 +189,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_store_is_a_clear_error_and_leaves_no_half_bundle(tezzeret, small_disk):
-    store = small_disk("80k")
+    store = small_disk("48k")
     done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", timeout=300)
     assert done.returncode in (1, 2)
     assert "No space left on device" in done.stderr + done.stdout

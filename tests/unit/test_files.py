@@ -73,14 +73,14 @@ def test_a_folder_is_shared_by_readers_and_had_alone_by_one(tmp_path, holder):
 
 
 def test_a_lock_that_cannot_be_had_says_why(tmp_path):
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))  # what others left may be closed meanwhile
     with pytest.raises(FileNotFoundError):
         lock_file(tmp_path / "none" / "lock")
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         lock_folder(tmp_path / "file")
     lock_folder(tmp_path).release()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path, monkeypatch):
