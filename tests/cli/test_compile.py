@@ -169,25 +169,6 @@ def test_one_signal_ends_cleanly_without_child_or_half_bundle(tezzeret, store, n
     assert list(store.glob("bundles/*/*")) == []
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """``small_disk(size)``: a folder on a disk of its own of that size, as ``80k``."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-
-    def mount(size: str) -> Path:
-        options = ["-t", "tmpfs", "-o", f"size={size}"]
-        done = subprocess.run(["mount", *options, "tmpfs", str(folder)], capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip("this machine does not allow mounting")
-        return folder
-
-    yield mount
-    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
-
-
 def test_a_full_store_is_a_clear_error_and_leaves_no_half_bundle(tezzeret, small_disk):
     store = small_disk("48k")
     done = tezzeret.run("compile", "--store", str(store), "--select", "BP005", timeout=300)
