@@ -163,6 +163,8 @@ def _leaf(
         case OutputKind.VIEW_OF_RESULT:
             base = results[leaf.base]
     shape = results[leaf.index]
+    if base.requires_grad and not leaf.differentiable:
+        base = base.detach()
     return base.as_strided(shape.size(), shape.stride(), shape.storage_offset())
 
 
@@ -171,8 +173,8 @@ class _Step:
     """The pair of libraries with all indices resolved to positions among the variant's tensors; those of the
     backward to positions among tangents and saved values, and its results among the function's arguments.
 
-    ``shared``, the positions among arguments and outputs whose memory saved values lie in, is found out with
-    the first call, and the same for all.
+    Found out with the first call, and the same for all: ``shared``, the positions among arguments and outputs
+    whose memory saved values lie in; ``twice``, the outputs that are another one before them.
     """
 
     forward: private.Run
@@ -189,6 +191,7 @@ class _Step:
     gradients: Pick
     nothing: tuple[None, ...]
     shared: tuple[int, ...] | None = None
+    twice: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -278,7 +281,10 @@ class _Function(torch.autograd.Function):
         ctx.step = step
         shared = step.shared
         if shared is None:
+            step.twice = _twice(outputs)
             shared = step.shared = _shared((*tensors, *outputs), step.kept, saved)
+        if step.twice:
+            outputs = tuple(out.detach() if i in step.twice else out for i, out in enumerate(outputs))
         if shared:
             watched = (*tensors, *outputs)
             saved += [watched[i] for i in shared]
@@ -305,6 +311,14 @@ def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     tangents = [tangent.laid_out(grads[tangent.result]) for tangent in step.tangents]
     results = step.backward(step.backward_arguments((*tangents, *ctx.saved_tensors)))
     return step.gradients((None, *results))
+
+
+def _twice(outputs: Sequence[Tensor]) -> tuple[int, ...]:
+    """The outputs that are another one before them, as is the ``detach()`` of one."""
+    first: dict[int, int] = {}
+    for index, output in enumerate(outputs):
+        first.setdefault(id(output), index)
+    return tuple(index for index, output in enumerate(outputs) if first[id(output)] != index)
 
 
 def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tensor]) -> tuple[int, ...]:

@@ -81,6 +81,7 @@ class _Build:
         self._cases: list[tuple[reference.Case, reference.Values]] = []
         self._guard_texts: list[str] = []
         self._quarantine: str | None = None
+        self._sparse: list[str] = []
 
     def run(self) -> BuildResult:
         self._stage("construct")
@@ -133,7 +134,9 @@ class _Build:
         except Exception as error:
             message = f"eager itself fails: {type(error).__name__}: {first_line(error)}"
             raise _Refused(Reason("eager_failed", message, deterministic=True)) from error
-        found = [*values.outputs, *values.input_gradients, *values.gradients.values()]
+        dense = {n: t for n, t in values.gradients.items() if t.layout is torch.strided}
+        self._sparse += [name for name in values.gradients if name not in dense]
+        found = [*values.outputs, *values.input_gradients, *dense.values()]
         bad = [t for t in found if t is not None and t.is_floating_point() and not t.isfinite().all()]
         if bad:
             self._quarantine = "eager gives NaN or infinite values for its finite example input"
@@ -150,6 +153,8 @@ class _Build:
     ) -> tuple[list[Variant], list[TensorGuard]]:
         """Every variant for every call; where the compiler refuses to make one library of them, once more
         with one for each graph."""
+        if self._sparse:
+            raise Unsupported(f"the gradient of {self._sparse[0]} is sparse; compiled code makes dense ones")
         notes = list(self._notes)
         try:
             return self._compile_into(Library(), subject, calls)
@@ -324,6 +329,9 @@ class _Build:
                 strides=tuple(tuple(tensor.stride()) for tensor in values.inputs),
                 outputs=len(values.outputs),
                 tolerance=tolerance,
+                rounding=reference.rounding(
+                    subject, tree, example, values, tolerance, training=training, device=self._device
+                ),
             )
             cases.append((case, values))
         return cases

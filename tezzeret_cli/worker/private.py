@@ -124,7 +124,7 @@ def _capture_configuration() -> Iterator[None]:
         torch._inductor.config.patch(fallback_random=True),
         shape_config.patch(backed_size_oblivious=True),
         torch._dynamo.config.patch(
-            automatic_dynamic_shapes=False, error_on_recompile=False, suppress_errors=False
+            automatic_dynamic_shapes=False, error_on_recompile=False, suppress_errors=False, allow_rnn=True
         ),
     ):
         yield

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch._inductor.config
+from torch._export.serde import serialize
 from torch._guards import TracingContext
 from torch._inductor import codecache, cpp_builder, cpu_vec_isa
 from torch._inductor.codecache import AotCodeCompiler, CudaKernelParamCache
@@ -23,6 +24,7 @@ from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
 from tezzeret_cli.model.job import Strategy
+from tezzeret_cli.worker.dispatched import Argument, Operation, dispatched
 from tezzeret_cli.worker.private import several_threads, shape_config
 from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
@@ -105,14 +107,19 @@ def _code_given_to(
         graph: Any, wrapper_code: str, kernel_code: str, serialized_extern_kernel_nodes: Any, **rest: Any
     ) -> Any:
         device = rest["device_type"]
+        wrapper = _own_wrapper(wrapper_code, device)
         if graph.constants:
             not_taken("it has tensors of its own")
-        elif serialized_extern_kernel_nodes or rest["additional_files"]:
+        elif rest["additional_files"]:
             not_taken("it needs files beside its library")
-        elif (wrapper := _own_wrapper(wrapper_code, device)) is None:
+        elif wrapper is None:
             not_taken("inductor wrote its code otherwise than expected")
         elif take(
-            Code(wrapper, kernel_code, _cubins(wrapper)),
+            Code(
+                dispatched(wrapper, serialized_extern_kernel_nodes, _operation, _enum_name),
+                kernel_code,
+                _cubins(wrapper),
+            ),
             _flags(device, strategy.wrapper, strategy.kernels),
         ):
             return [_TAKEN]
@@ -148,6 +155,25 @@ def _cubins(wrapper: str) -> dict[str, bytes]:
     path = codecache.get_cpp_wrapper_cubin_path_name()
     made: Any = CudaKernelParamCache.cache
     return {cubin_symbol(name): Path(made[name][path]).read_bytes() for name in cubin_names(wrapper)}
+
+
+def _operation(name: str) -> Operation:
+    """The signature of one of torch's operations."""
+    schema = torch._C._get_schema(*f"{name}.".split(".")[:2])
+    return Operation(
+        [Argument(a.name, str(a.real_type), a.default_value) for a in schema.arguments],
+        [str(result.real_type) for result in schema.returns],
+    )
+
+
+def _enum_name(kind: str, number: int) -> str:
+    """A dtype, layout or memory format by the number that the file of the proxy executor has for it."""
+    names: dict[str, Any] = {
+        "ScalarType": serialize._SERIALIZE_TO_TORCH_DTYPE,
+        "Layout": serialize._SERIALIZE_TO_TORCH_LAYOUT,
+        "MemoryFormat": serialize._SERIALIZE_TO_TORCH_MEMORY_FORMAT,
+    }
+    return str(names[kind][number]).removeprefix("torch.")
 
 
 @functools.cache

@@ -109,7 +109,7 @@ def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Te
     reference.wait_for(device)
     forward_ms = (time.perf_counter() - started) * 1e3
     where = f"{'train' if case.training else 'eval'}, inputs {[tuple(t.shape) for t in values.inputs]}"
-    _compare_all("output", outputs, values.outputs, case.tolerance, where)
+    _compare_all("output", outputs, values.outputs, case, where)
     loss = _loss(outputs, values)
     started = time.perf_counter()
     if loss is not None:
@@ -117,11 +117,13 @@ def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Te
     reference.wait_for(device)
     backward_ms = (time.perf_counter() - started) * 1e3
     gradients = tuple(tensor.grad if tensor.requires_grad else None for tensor in inputs)
-    _compare_all("input gradient", gradients, values.input_gradients, case.tolerance, where)
+    for index, (have, want) in enumerate(zip(gradients, values.input_gradients, strict=True)):
+        _compare(f"gradient of input {index}", have, want, case, where, case.rounding.get(str(index), 0.0))
     for name, tensor in _named(module):
-        _compare(f"gradient of {name}", tensor.grad, values.gradients.get(name), case.tolerance, where)
+        allowed = case.rounding.get(name, 0.0)
+        _compare(f"gradient of {name}", tensor.grad, values.gradients.get(name), case, where, allowed)
         expected = values.state.get(name, state[name])
-        _compare(f"value of {name}", tensor.detach(), expected, case.tolerance, where)
+        _compare(f"value of {name}", tensor.detach(), expected, case, where)
     _check_inference(module, case, values, state, where)
     return forward_ms, backward_ms
 
@@ -135,10 +137,10 @@ def _check_inference(
     with torch.no_grad():
         outputs = tuple(leaves(module(*unflatten_arguments(case.arguments, _inputs(values)))))
     where = f"{where}, without gradients"
-    _compare_all("output", outputs, values.outputs, case.tolerance, where)
+    _compare_all("output", outputs, values.outputs, case, where)
     for name, tensor in _named(module):
         expected = values.state.get(name, state[name])
-        _compare(f"value of {name}", tensor.detach(), expected, case.tolerance, where)
+        _compare(f"value of {name}", tensor.detach(), expected, case, where)
 
 
 def _inputs(values: Values) -> list[Tensor]:
@@ -150,9 +152,10 @@ def _inputs(values: Values) -> list[Tensor]:
 
 
 def _loss(outputs: tuple[Tensor | None, ...], values: Values) -> Tensor | None:
-    for out, cotangent in zip(outputs, values.cotangents, strict=True):
-        if reference.differentiable(out) != (cotangent is not None):
-            raise Disagreement("an output requires a gradient where eager's does not, or the other way round")
+    for index, (out, cotangent) in enumerate(zip(outputs, values.cotangents, strict=True)):
+        if (has := reference.differentiable(out)) != (cotangent is not None):
+            mine, theirs = ("a gradient", "none") if has else ("no gradient", "one")
+            raise Disagreement(f"output {index} has {mine}, where eager's has {theirs}")
     return reference.scalar_loss(outputs, values.cotangents)
 
 
@@ -185,17 +188,25 @@ def _compare_all(
     what: str,
     found: tuple[Tensor | None, ...],
     expected: tuple[Tensor | None, ...],
-    tolerance: float,
+    case: Case,
     where: str,
 ) -> None:
     if len(found) != len(expected):
         raise Disagreement(f"{len(found)} values of kind {what} instead of {len(expected)} ({where})")
     for index, (have, want) in enumerate(zip(found, expected, strict=True)):
-        _compare(f"{what} {index}", have, want, tolerance, where)
+        _compare(f"{what} {index}", have, want, case, where)
 
 
-def _compare(what: str, found: Tensor | None, expected: Tensor | None, tolerance: float, where: str) -> None:
-    """Raise ``Disagreement`` unless equal up to ``tolerance`` of the largest magnitude expected."""
+def _compare(
+    what: str,
+    found: Tensor | None,
+    expected: Tensor | None,
+    case: Case,
+    where: str,
+    rounding: float = 0.0,
+) -> None:
+    """Raise ``Disagreement`` unless equal up to the case's tolerance of the largest magnitude expected, or up
+    to ``rounding``."""
     if found is None or expected is None:
         if found is not expected:
             raise Disagreement(f"{what} is {'missing' if found is None else 'there unexpectedly'} ({where})")
@@ -214,5 +225,5 @@ def _compare(what: str, found: Tensor | None, expected: Tensor | None, tolerance
         raise Disagreement(f"{what} has NaN or infinity in other places ({where})")
     scale = float(theirs[finite].abs().max()) if finite.any() else 0.0
     error = float((mine[finite] - theirs[finite]).abs().max()) if finite.any() else 0.0
-    if not error <= tolerance * max(scale, SMALL):
+    if not error <= max(case.tolerance * max(scale, SMALL), rounding):
         raise Disagreement(f"{what} is off by {error:.3g} where the largest value is {scale:.3g} ({where})")

@@ -14,13 +14,14 @@ from tezzeret_cli.worker.unsupported import Unsupported
 
 def reason_for(error: Exception) -> Reason:
     """Why the module ships as a fallback."""
-    if isinstance(error, Unsupported):
-        return Reason(error.kind, error.message, deterministic=True)
+    inner = getattr(error, "inner_exception", error)
+    if isinstance(inner, Unsupported):
+        return Reason(inner.kind, inner.message, deterministic=True)
     if isinstance(error, private.GRAPH_BREAK_ERRORS):
         return Reason("graph_break", first_line(error), deterministic=True)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Reason(NO_ROOM, f"{error.filename}: {error.strerror}", deterministic=False)
-    if isinstance(getattr(error, "inner_exception", error), private.NO_COMPILER_ERRORS):
+    if isinstance(inner, private.NO_COMPILER_ERRORS):
         return Reason("no_compiler", "there is no C++ compiler", deterministic=True)
     captured = isinstance(error, private.CAPTURE_ERRORS) and not isinstance(error, private.COMPILE_ERRORS)
     kind = "capture_failed" if captured else "compile_failed"

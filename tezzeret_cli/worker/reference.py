@@ -41,14 +41,23 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+DRAWS = 3
+"""So many times a step is repeated with other last bits."""
+
+MARGIN = 8
+"""Another order of the same sums may move a gradient by so many times what other last bits did."""
+
+
 class Case(msgspec.Struct, frozen=True):
-    """One step. Strides restore layouts that the file does not keep."""
+    """One step. Strides restore layouts that the file does not keep. ``rounding`` has what a gradient may be
+    off by at least, absolute, by the parameter's name or the input's index."""
 
     training: bool
     arguments: Tree
     strides: tuple[tuple[int, ...], ...]
     outputs: int
     tolerance: float
+    rounding: dict[str, float]
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -129,6 +138,68 @@ def eager_step(
     )
     subject.restore(before)
     return values
+
+
+def rounding(
+    subject: Subject,
+    arguments: Tree,
+    example: Sequence[Tensor],
+    expected: Values,
+    tolerance: float,
+    *,
+    training: bool,
+    device: torch.device,
+) -> dict[str, float]:
+    """What each gradient may be off by because eager's own is not known any better; see ``Case``.
+
+    A gradient may be what is left of terms that cancel, such as that of a bias before a batch norm or of the
+    keys of an attention: zero, and rounding. So the step is repeated from inputs and parameters that differ in
+    their last bit. What moves by more than ``tolerance`` of the step's largest gradient is not rounding any
+    more, and not forgiven; nothing is where the module refuses such arguments. Puts the initial state back.
+    """
+    theirs = _gradients_of(expected)
+    largest = max((_magnitude(gradient) for gradient in theirs.values()), default=0.0)
+    moved = dict.fromkeys(theirs, 0.0)
+    before = subject.initial_state()
+    generator = torch.Generator().manual_seed(SEED)
+    parameters = [t for slot, t in zip(subject.slots, subject.tensors, strict=True) if slot.is_parameter]
+    for _ in range(DRAWS if theirs else 0):
+        with torch.no_grad():
+            for tensor in parameters:
+                tensor.copy_(_other_last_bits(tensor, generator))
+        inputs = [_other_last_bits(tensor, generator) for tensor in example]
+        try:
+            values = eager_step(subject, arguments, inputs, training=training, device=device)
+        except Exception:
+            return {}
+        finally:
+            subject.restore(before)
+        for name, gradient in _gradients_of(values).items():
+            if name in theirs:
+                moved[name] = max(moved[name], _magnitude(gradient - theirs[name]))
+    return {
+        name: min(MARGIN * distance, tolerance * largest) for name, distance in moved.items() if distance > 0
+    }
+
+
+def _gradients_of(values: Values) -> dict[str, Tensor]:
+    inputs = {str(index): gradient for index, gradient in enumerate(values.input_gradients)}
+    return values.gradients | {name: tensor for name, tensor in inputs.items() if tensor is not None}
+
+
+def _magnitude(tensor: Tensor) -> float:
+    """The largest; 0 where there is none that is finite."""
+    found = tensor.abs()
+    found = found[found.isfinite()]
+    return float(found.max()) if found.numel() else 0.0
+
+
+def _other_last_bits(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Each element a little more or less, or as it was."""
+    if not tensor.is_floating_point():
+        return tensor
+    step = torch.randint(-1, 2, tensor.shape, generator=generator).to(tensor.device, tensor.dtype)
+    return (tensor.detach() * (1 + step * torch.finfo(tensor.dtype).eps)).requires_grad_(tensor.requires_grad)
 
 
 def depends_on_gradients(

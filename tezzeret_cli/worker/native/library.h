@@ -37,6 +37,8 @@
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cuda.h>
 #endif
 
+#include "dispatched.h"
+
 [[maybe_unused]] inline int64_t align(int64_t bytes) {
   return (bytes + 63) & -64;
 }
