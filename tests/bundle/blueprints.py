@@ -300,6 +300,85 @@ def convolved(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return Convolved(), (torch.randn(3, 4, 6, 5),)
 
 
+class Detached(nn.Module):
+    """Returns an output and the same without its history."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        hidden = self.linear(x)
+        return {"hidden": hidden, "size": hidden.pow(2).mean(), "seen": hidden.detach()}
+
+
+def detached(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Detached(), (torch.randn(4, 8),)
+
+
+class Cancelling(nn.Module):
+    """Gradients that are nothing but rounding: of a bias before a batch norm, and of an attention's keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 4, stride=2)
+        self.norm = nn.BatchNorm2d(16)
+        self.query, self.key, self.value = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.patches(x)).flatten(2).transpose(1, 2)
+        return F.scaled_dot_product_attention(self.query(y), self.key(y), self.value(y))
+
+
+def cancelling(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Cancelling(), (torch.randn(3, 3, 32, 32),)
+
+
+class Rotated(nn.Module):
+    """Positions as turns of complex numbers, as in Llama's attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        angles = torch.outer(torch.arange(16.0), 0.1 ** torch.arange(4.0))
+        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(self.linear(x).unflatten(-1, (-1, 2)))
+        return torch.view_as_real(pairs * self.turns[: x.shape[1]]).flatten(-2)
+
+
+def rotated(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Rotated(), (torch.randn(3, 6, 8),)
+
+
+class Filtered(nn.Module):
+    """A learned filter of frequencies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter = nn.Parameter(torch.randn(9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.irfft(torch.fft.rfft(x) * self.filter, n=16)
+
+
+def filtered(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Filtered(), (torch.randn(3, 16),)
+
+
+def bag(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return nn.EmbeddingBag(20, 8, mode="mean"), (torch.randint(20, (4, 5)),)
+
+
+def recurrent(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return nn.LSTM(6, 8, batch_first=True), (torch.randn(3, 4, 6),)
+
+
+def sparse(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return nn.Embedding(20, 8, sparse=True), (torch.randint(20, (4, 5)),)
+
+
 class NanSource(nn.Module):
     """Gives NaN for finite input."""
 

@@ -241,7 +241,7 @@ def test_a_factory_that_is_not_allowed_never_runs(forged):
         forged.load("mlp", allow_factories=[])(torch.randn(4, 15))
 
 
-@pytest.mark.parametrize("name", ["data_dependent", "overwriting", "asks_for_gradients"])
+@pytest.mark.parametrize("name", ["data_dependent", "overwriting", "asks_for_gradients", "sparse"])
 def test_a_fallback_bundle_runs_eager_and_says_why(forged, eager, name):
     module, args = eager(name)
     bundle = forged.load(name)

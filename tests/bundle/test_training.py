@@ -48,6 +48,7 @@ def loss(value: object) -> Tensor:
 COMPILED = [
     *("mlp", "encoder", "views", "tied_embedding", "counter", "options"),
     *("saves_view", "looks_at_mask", "tells_width", "drawn", "switches", "constant", "convolved"),
+    *("detached", "cancelling", "rotated", "filtered", "bag", "recurrent"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import importlib.machinery
 import importlib.metadata
@@ -27,6 +28,7 @@ class Resolver:
 
     def __init__(self) -> None:
         self._digests: dict[str, str] = {}
+        self._there: set[str] = set()
         self._distributions: dict[str, list[str]] | None = None
         self._entry_points: dict[str, str] | None = None
 
@@ -55,6 +57,9 @@ class Resolver:
         top = found.partition(":")[0].partition(".")[0]
         if top not in self._digests:
             self._digests[top] = _source_digest(descriptor.blueprint_id, found, top)
+        if found not in self._there:
+            _look_for(descriptor.blueprint_id, found)
+            self._there.add(found)
         return Factory(found, self._digests[top], distribution=self._distribution(top))
 
     def _entry_point(self, descriptor: Descriptor) -> str | None:
@@ -111,6 +116,60 @@ def _source_digest(blueprint_id: str, path: str, top: str) -> str:
         return _digest(pairs)
     assert spec.origin is not None
     return _digest([(Path(spec.origin).name, Path(spec.origin))])
+
+
+def _look_for(blueprint_id: str, path: str) -> None:
+    """Raises ``FactoryError`` where there is no such module below its package, or where the module's source
+    gives nothing that name."""
+    module, _, function = path.partition(":")
+    top, *below = module.split(".")
+    spec = _find_top_level(top)
+    for part in below:
+        spec = spec and importlib.machinery.PathFinder.find_spec(part, spec.submodule_search_locations)
+    if spec is None:
+        raise FactoryError(
+            f"{blueprint_id}: the factory {path} is not there: no module named {module!r}",
+            advice="look at the name of the module",
+        )
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return
+    text = Path(spec.origin).read_bytes()
+    if re.search(rf"^(?:async\s+def|def|class)\s+{function}\b|^{function}\s*[:=]".encode(), text, re.M):
+        return  # parsing takes a hundred times as long
+    try:
+        names = _names(ast.parse(text))
+    except SyntaxError as error:
+        raise FactoryError(
+            f"{blueprint_id}: the factory {path} does not import: "
+            f"{spec.origin}, line {error.lineno}: {error.msg}"
+        ) from None
+    if function not in names and _ANY not in names:
+        close = difflib.get_close_matches(function, names, 1)
+        raise FactoryError(
+            f"{blueprint_id}: the factory {path} is not there: {spec.origin} has no {function!r}",
+            advice=f"did you mean {module}:{close[0]}?" if close else "look at the name of the function",
+        )
+
+
+_ANY = "*"
+
+
+def _names(module: ast.AST) -> set[str]:
+    """What a module's source gives a name, wherever in it; ``_ANY`` where it may have others."""
+    found: set[str] = set()
+    for node in ast.walk(module):
+        match node:
+            case ast.FunctionDef(name="__getattr__") | ast.Attribute(attr="modules") | ast.alias(name="*"):
+                found.add(_ANY)
+            case ast.Name(id="globals" | "vars" | "locals" | "exec" | "setattr"):
+                found.add(_ANY)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.alias(name=name, asname=other):
+                found.add(other or name.partition(".")[0])
+    return found
 
 
 def _find_top_level(top: str) -> importlib.machinery.ModuleSpec | None:

@@ -1,19 +1,18 @@
 """Operations that torch's C interface has no function for → calls through its dispatcher. Torch-free.
 
-Inductor leaves them to AOTInductor's proxy executor: generated code names a node of a JSON file and hands over
-what is known only when the graph runs, integers and tensors. Complex numbers, Fourier transforms and bags of
-embeddings need some. Here each becomes a call of its own, written with ``native/dispatched.h``.
+Inductor leaves them to AOTInductor's proxy executor: generated code names a node of a JSON file and hands
+over what is known only when the graph runs, integers and tensors. Complex numbers, Fourier transforms and
+bags of embeddings need some. Here each becomes a call of its own, written with ``native/dispatched.h``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from tezzeret_cli.worker.unsupported import Unsupported
 
@@ -56,11 +55,12 @@ EnumNames = Callable[[str, int], str]
 def dispatched(wrapper: str, nodes: str | None, operations: Operations, enum_names: EnumNames) -> str:
     """``wrapper`` with a call through the dispatcher where it had one of the proxy executor.
 
-    ``nodes`` is the JSON file, if there is one. Raises ``Unsupported``, which names the operation, where one cannot be called so.
+    ``nodes`` is the JSON file, if there is one. Raises ``Unsupported``, which names the operation, where one
+    cannot be called so.
     """
     if not nodes:
         return wrapper
-    described = [item["node"] for item in msgspec.json.decode(nodes)["nodes"]]
+    described = [item["node"] for item in json.loads(nodes)["nodes"]]
     calls = [_Call(node, operations, enum_names) for node in described]
 
     def written(found: re.Match[str]) -> str:

@@ -57,7 +57,7 @@ class Case(msgspec.Struct, frozen=True):
     strides: tuple[tuple[int, ...], ...]
     outputs: int
     tolerance: float
-    rounding: dict[str, float]
+    rounding: dict[str, float] = {}
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -152,10 +152,11 @@ def rounding(
 ) -> dict[str, float]:
     """What each gradient may be off by because eager's own is not known any better; see ``Case``.
 
-    A gradient may be what is left of terms that cancel, such as that of a bias before a batch norm or of the
-    keys of an attention: zero, and rounding. So the step is repeated from inputs and parameters that differ in
-    their last bit. What moves by more than ``tolerance`` of the step's largest gradient is not rounding any
-    more, and not forgiven; nothing is where the module refuses such arguments. Puts the initial state back.
+    A gradient may be what is left of terms that cancel, such as that of a bias before a batch norm or of
+    the keys of an attention: zero, and rounding. So the step is repeated from inputs and parameters that
+    differ in their last bit. What moves by more than ``tolerance`` of the step's largest gradient is not
+    rounding any more, and not forgiven; nothing is where the module refuses such arguments. Puts the initial
+    state back.
     """
     theirs = _gradients_of(expected)
     largest = max((_magnitude(gradient) for gradient in theirs.values()), default=0.0)

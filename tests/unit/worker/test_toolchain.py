@@ -30,6 +30,12 @@ extern "C" int32_t aoti_torch_delete_tensor_object(...), aoti_torch_get_size(...
 inline bool aoti_torch_grad_mode_is_enabled() { return true; }
 inline void aoti_torch_grad_mode_set_enabled(bool) {}
 """
+DISPATCHER = """#pragma once
+#define TORCH_VERSION_2_10_0 0
+using StableIValue = uint64_t; using StableListHandle = Opaque*;
+extern "C" int32_t aoti_torch_new_tensor_handle(...), aoti_torch_assign_tensors(...),
+    torch_new_list_reserve_size(...), torch_list_push_back(...), torch_call_dispatcher(...);
+"""
 HELPERS = """#pragma once
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
 using ConstantHandle = Opaque*; using AOTIRuntimeError = int;
@@ -49,6 +55,7 @@ def flags(tmp_path):
         "torch/csrc/inductor/aoti_runtime/scalar_to_tensor.h": "",
         "torch/csrc/inductor/aoti_runtime/utils.h": HELPERS,
         "torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h": C_INTERFACE,
+        "torch/csrc/stable/c/shim.h": DISPATCHER,
     }
     for name, text in headers.items():
         (include / name).parent.mkdir(parents=True, exist_ok=True)
