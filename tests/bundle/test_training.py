@@ -71,7 +71,9 @@ def test_outputs_gradients_and_state_equal_eagers(forged, eager, name, training)
     for have, want in zip(tensors(mine), tensors(theirs), strict=True):
         torch.testing.assert_close(have.grad, want.grad)
     gradients = {key: p.grad for key, p in bundle.named_parameters()}
-    torch.testing.assert_close(gradients, {key: p.grad for key, p in module.named_parameters()})
+    rounding = {"rtol": 1e-3, "atol": 1e-3} if name == "cancelling" else {}
+    expected_gradients = {key: p.grad for key, p in module.named_parameters()}
+    torch.testing.assert_close(gradients, expected_gradients, **rounding)
     torch.testing.assert_close(dict(bundle.state_dict()), dict(module.state_dict()))
 
 

@@ -14,8 +14,9 @@ class Strategy(msgspec.Struct, frozen=True):
     dynamic batch dimension where the module allows one. ``wrapper`` and ``kernels`` are the C++
     compiler's optimisation levels. ``examples`` limits how many sets of representative shapes are
     compiled. ``extras`` asks for libraries beyond the pair for training (calls without gradients, a
-    batch of one). Without ``precompile`` no header is precompiled for the first job's sake. ``cpu_only``
-    overrules the device that was asked for; ``opt_in`` needs to be allowed.
+    batch of one); ``lines`` has small convolutions written as products of matrices, which is more to
+    compile and less to wait for in a first step. Without ``precompile`` no header is precompiled for the
+    first job's sake. ``cpu_only`` overrules the device that was asked for; ``opt_in`` needs to be allowed.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Strategy(msgspec.Struct, frozen=True):
     kernels: str = "O3"
     examples: int | None = None
     extras: bool = True
+    lines: bool = True
     precompile: bool = True
     cpu_only: bool = False
     opt_in: bool = False

@@ -33,6 +33,7 @@ FAST = Strategy(
     kernels="O1",
     examples=1,
     extras=False,
+    lines=False,
     timeout_s=65.0,
     memory_bytes=4 << 30,
 )
@@ -43,6 +44,7 @@ EMERGENCY = Strategy(
     kernels="O1",
     examples=1,
     extras=False,
+    lines=False,
     precompile=False,
     cpu_only=True,
     timeout_s=10.0,

@@ -38,5 +38,5 @@ def led_to(note: str, rung: str) -> bool:
 
 def _work(strategy: Strategy, device: str) -> tuple[object, ...]:
     where = "cpu" if strategy.cpu_only else device
-    levels = (strategy.wrapper, strategy.kernels)
+    levels = (strategy.wrapper, strategy.kernels, strategy.lines)
     return (where, strategy.extras, strategy.examples, strategy.dynamic, levels, strategy.inductor)

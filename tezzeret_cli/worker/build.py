@@ -261,14 +261,14 @@ class _Build:
                 self._notes.append,
             )
             variant = lower(found, name, mode, tools)
-            guards.extend(tensor_guards(found, number, subject))
+            ranges = symbol_ranges(found)
+            guards.extend(tensor_guards(found, ranges, number, subject))
             variants.append(variant)
             texts.append(f"# {name}\n" + "\n".join(found.trace.guards))
             self._stage("reference")
-            ranges = list(symbol_ranges(found).values())
             modes = (True, False) if mode is None else (mode,)
             for training in modes:
-                cases.extend(self._reference(subject, tree, tensors, training, ranges))
+                cases.extend(self._reference(subject, tree, tensors, training, list(ranges.values())))
         return variants, guards, cases, texts
 
     def _captures(
@@ -280,7 +280,14 @@ class _Build:
 
         def captured(training: bool) -> Capture:
             return capture(
-                subject, tree, tensors, training=training, backward=True, batch=batch, device=self._device
+                subject,
+                tree,
+                tensors,
+                training=training,
+                backward=True,
+                batch=batch,
+                device=self._device,
+                lines=self._job.strategy.lines,
             )
 
         try:

@@ -73,12 +73,14 @@ def capture(
     backward: bool,
     batch: BatchRange | None,
     device: torch.device,
+    lines: bool = True,
 ) -> Capture:
     """Trace one call in one mode.
 
     With ``batch``, dimension 0 of every tensor input that has the first one's size there is kept
-    symbolic; ``Specialised`` is raised when the module does not let it be. Raises ``Unsupported`` for
-    what the runtime cannot reproduce, and whatever Dynamo raises for what it cannot capture.
+    symbolic; ``Specialised`` is raised when the module does not let it be. ``lines`` is as in ``Strategy``.
+    Raises ``Unsupported`` for what the runtime cannot reproduce, and whatever Dynamo raises for what it
+    cannot capture.
     """
     subject.module.train(training)
     inputs = fresh_inputs(example, device)
@@ -86,7 +88,7 @@ def capture(
     dynamic = [(t, 0, batch.min, batch.max) for t in batch_inputs(inputs)] if batch else []
     before = python_state(subject.module)
     try:
-        trace = private.trace(subject.module, args, backward=backward, dynamic=dynamic)
+        trace = private.trace(subject.module, args, backward=backward, dynamic=dynamic, lines=lines)
     except private.SPECIALISATION_ERRORS as error:
         raise Specialised(_violation(str(error))) from error
     after = python_state(subject.module)
@@ -170,10 +172,11 @@ def _describe_value(
     return tree, tuple(leaves)
 
 
-def tensor_guards(capture: Capture, variant: int, subject: Subject) -> tuple[TensorGuard, ...]:
+def tensor_guards(
+    capture: Capture, ranges: dict[str, BatchRange], variant: int, subject: Subject
+) -> tuple[TensorGuard, ...]:
     """What each tensor argument must look like: those of the graph, and inputs that it does not take, for
-    the module may have looked at their shape or type while it was traced."""
-    ranges = symbol_ranges(capture)
+    the module may have looked at their shape or type while it was traced. ``ranges``: ``symbol_ranges``."""
     guards = _untaken_guards(capture, variant, ranges)
     for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
         if source is None:
@@ -290,7 +293,7 @@ def _allowed(symbol: sympy.Symbol, env: Any, batch: BatchRange) -> BatchRange:
 
 
 def _holds(guard: sympy.Basic, symbol: sympy.Symbol, value: int) -> bool:
-    return bool(guard.subs(symbol, value))
+    return bool(guard.xreplace({symbol: sympy.Integer(value)}))
 
 
 def _extent(size: Any, ranges: dict[str, BatchRange]) -> Extent:

@@ -10,6 +10,7 @@ Steps are faster, too (``docs/performance.md``).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -34,12 +35,17 @@ Beyond, oneDNN's steps are up to 1.7 times as fast, since what the lines are lai
 aten = torch.ops.aten
 
 
-def decompositions() -> dict[Any, Callable[..., Any]]:
-    """For AOTAutograd's table. What they do not rewrite they leave, by ``NotImplemented``."""
-    return {aten.convolution.default: _forward, aten.convolution_backward.default: _backward}
+def decompositions(little: bool = True) -> dict[Any, Callable[..., Any]]:
+    """For AOTAutograd's table. What they do not rewrite they leave, by ``NotImplemented``; so they do small
+    convolutions, but for points and depthwise ones, where ``little`` is false."""
+    return {
+        aten.convolution.default: functools.partial(_forward, little),
+        aten.convolution_backward.default: functools.partial(_backward, little),
+    }
 
 
 def _forward(
+    little: bool,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -57,7 +63,7 @@ def _forward(
         result = _taps(_padded(x, padding), weight, dilation)
     elif not depthwise and _is_point(weight, stride, padding):
         result = _image(_matrix(weight, groups) @ _columns(x, groups), x, groups)
-    elif _is_little(x, weight, stride, padding, dilation, groups):
+    elif little and _is_little(x, weight, stride, padding, dilation, groups):
         found = lines.convolved(_as_image(x), _as_image(weight), _geometry(stride, padding, dilation))
         result = (found if x.dim() == 4 else found.squeeze(2)).contiguous()
     else:
@@ -66,6 +72,7 @@ def _forward(
 
 
 def _backward(
+    little: bool,
     grad: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -101,7 +108,7 @@ def _backward(
         if output_mask[1]:
             products = columns @ _columns(x, groups).mT
             grad_weight = (products.sum(0) if groups == 1 else products).reshape(weight.shape)
-    elif _is_little(x, weight, stride, padding, dilation, groups):
+    elif little and _is_little(x, weight, stride, padding, dilation, groups):
         of_images = _as_image(grad), _as_image(x), _as_image(weight), _geometry(stride, padding, dilation)
         if output_mask[0]:
             grad_x = lines.gradient_of_input(*of_images).reshape(x.shape)

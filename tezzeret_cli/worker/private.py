@@ -18,6 +18,7 @@ import torch._dynamo
 import torch._functorch.config
 import torch._inductor.config
 import torch._inductor.exc
+from torch._dynamo import guards
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
@@ -72,19 +73,21 @@ def trace(
     *,
     backward: bool,
     dynamic: Sequence[tuple[torch.Tensor, int, int, int]] = (),
+    lines: bool = True,
 ) -> Trace:
     """Capture ``call(*inputs)`` whole and return its graphs.
 
     ``dynamic`` lists (tensor, dimension, smallest, largest) to keep symbolic. ``backward`` asks for the
-    pair of graphs, otherwise the call is traced under ``no_grad``. Raises what Dynamo and AOTAutograd
-    raise: a graph break, a specialised dynamic dimension, an unsupported operation.
+    pair of graphs, otherwise the call is traced under ``no_grad``. ``lines`` is as in ``Strategy``. Raises
+    what Dynamo and AOTAutograd raise: a graph break, a specialised dynamic dimension, an unsupported
+    operation.
     """
     found = Trace()
     torch._dynamo.reset()
     for tensor, dim, smallest, largest in dynamic:
         torch._dynamo.mark_dynamic(tensor, dim, min=smallest, max=largest)
     with _capture_configuration(), several_threads():
-        split = _splitting_backend(found)
+        split = _splitting_backend(found, lines)
 
         def backend(graph: GraphModule, fake_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
             found.fake_inputs = tuple(
@@ -124,10 +127,27 @@ def _capture_configuration() -> Iterator[None]:
         torch._inductor.config.patch(fallback_random=True),
         shape_config.patch(backed_size_oblivious=True),
         torch._dynamo.config.patch(
-            automatic_dynamic_shapes=False, error_on_recompile=False, suppress_errors=False, allow_rnn=True
+            automatic_dynamic_shapes=False,
+            error_on_recompile=False,
+            suppress_errors=False,
+            allow_rnn=True,
+            # With symbolic sizes, looking a fake tensor up and making it again is dearer than computing it.
+            fake_tensor_cache_enabled=False,
         ),
+        _guards_not_timed(),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _guards_not_timed() -> Iterator[None]:
+    """Dynamo empties the processor's caches to time its guards, a tenth of a second for a line of a log."""
+    timed = vars(guards).get("profile_guard_manager")
+    vars(guards)["profile_guard_manager"] = lambda *_: 0.0
+    try:
+        yield
+    finally:
+        vars(guards)["profile_guard_manager"] = timed
 
 
 @contextlib.contextmanager
@@ -142,7 +162,7 @@ def several_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _splitting_backend(found: Trace) -> Callable[..., Any]:
+def _splitting_backend(found: Trace, lines: bool) -> Callable[..., Any]:
     """An AOTAutograd backend that compiles nothing and keeps the graphs in ``found``."""
 
     def keep_forward(graph: GraphModule, fake_inputs: Sequence[Any]) -> Callable[..., Any]:
@@ -164,7 +184,7 @@ def _splitting_backend(found: Trace) -> Callable[..., Any]:
         bw_compiler=keep_backward,
         inference_compiler=keep_forward,
         partition_fn=_partitioned,
-        decompositions={**select_decomp_table(), **convolutions.decompositions()},
+        decompositions={**select_decomp_table(), **convolutions.decompositions(lines)},
         keep_inference_input_mutations=True,
     )
 
