@@ -38,6 +38,7 @@ CHILD = (
         "prewarm",
         "private",
         "private_inductor",
+        "private_imports",
         "private_openmp",
         "prove",
         "reference",
@@ -52,6 +53,7 @@ PRIVATE = (
     "runtime/private.py",
     "worker/private.py",
     "worker/private_inductor.py",
+    "worker/private_imports.py",
     "worker/private_openmp.py",
 )
 

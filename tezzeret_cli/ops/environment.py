@@ -49,7 +49,9 @@ class Environments:
 
     def templates(self) -> dict[str, Template]:
         """The warm processes of the run: what compiles, and what has no compiler and proves."""
-        builder = Template(("tezzeret_cli.worker.build", "tezzeret_cli.worker.preload"), self._builder())
+        builder = Template(
+            ("tezzeret_cli.worker.build", "tezzeret_cli.worker.private_imports"), self._builder()
+        )
         environment = self.proof(self._scratch) | _NO_THREADS
         consumer = Template(("tezzeret_cli.worker.prove",), environment, isolated=True)
         return {BUILDER: builder, CONSUMER: consumer}
