@@ -39,6 +39,7 @@ CHILD = (
         "private",
         "private_inductor",
         "private_imports",
+        "private_indices",
         "private_openmp",
         "prove",
         "reference",
@@ -54,6 +55,7 @@ PRIVATE = (
     "worker/private.py",
     "worker/private_inductor.py",
     "worker/private_imports.py",
+    "worker/private_indices.py",
     "worker/private_openmp.py",
 )
 

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import sympy
 import torch
 import torch._inductor.config
 from torch._export.serde import serialize
 from torch._guards import TracingContext
-from torch._inductor import codecache, cpp_builder, cpu_vec_isa, sizevars
+from torch._inductor import codecache, cpp_builder, cpu_vec_isa
 from torch._inductor.codecache import AotCodeCompiler, CudaKernelParamCache
 from torch._inductor.codegen import cpp_wrapper_cpu
 from torch._inductor.compile_fx import compile_fx_inner
@@ -27,6 +26,7 @@ from torch.fx import GraphModule
 from tezzeret_cli.model.job import Strategy
 from tezzeret_cli.worker.dispatched import Argument, Operation, dispatched
 from tezzeret_cli.worker.private import several_threads, shape_config
+from tezzeret_cli.worker.private_indices import indices_multiplied_out
 from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
 from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
 from tezzeret_cli.worker.toolchain import Flags
@@ -75,7 +75,7 @@ def compile_library(
         oblivious,
         threads,
         one_thread_for_little_work(),
-        _indices_without_general_simplifier(),
+        indices_multiplied_out(),
         _code_given_to(take, not_taken, strategy),
     ):
         compiled: Any = compile_fx_inner(
@@ -97,29 +97,6 @@ _CUDA = {
     "triton.store_cubin": True,
 }
 """What inductor's own entry sets for a wrapper in C++; ours goes in behind it."""
-
-
-@contextlib.contextmanager
-def _indices_without_general_simplifier() -> Iterator[None]:
-    """To learn how an index moves along a loop, inductor has sympy's ``simplify`` try all that it knows: half
-    of the time for a graph with dynamic sizes. What comes of it is looked at, not written; multiplying out is
-    enough. torch 2.15 has the larger one of two such places without it."""
-    vars(sizevars)["sympy"] = _Sympy()
-    try:
-        yield
-    finally:
-        vars(sizevars)["sympy"] = sympy
-
-
-class _Sympy:
-    """The package, as ``sizevars`` sees it."""
-
-    @staticmethod
-    def simplify(expression: sympy.Expr) -> sympy.Expr:
-        return sympy.expand_mul(expression)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sympy, name)
 
 
 @contextlib.contextmanager
