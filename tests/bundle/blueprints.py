@@ -301,7 +301,7 @@ def convolved(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 class Detached(nn.Module):
-    """Returns an output and the same without its history."""
+    """Returns an output, and before and after it the same without its history."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,7 +309,8 @@ class Detached(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         hidden = self.linear(x)
-        return {"hidden": hidden, "size": hidden.pow(2).mean(), "seen": hidden.detach()}
+        before, after = hidden.detach(), hidden.detach()
+        return {"before": before, "hidden": hidden, "size": hidden.pow(2).mean(), "after": after}
 
 
 def detached(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:

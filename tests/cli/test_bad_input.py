@@ -164,8 +164,9 @@ def test_a_fractional_value_for_a_whole_parameter(refused):
         ("[[blueprint]]\nmatch = '*'\nbatch = [9, 1]\n", "batch"),
         ("[[blueprint]]\nmatch = '*'\nfactory = 'not a path'\n", "not a factory"),
         ("[[blueprint]]\nmatch = '*'\nfactory = 'no_such_module_here:f'\n", "no module named"),
-        ("[[blueprint]]\nmatch = '*'\nfactory = 'torch.nn:Linaer'\n", "has no 'Linaer'; did you mean"),
+        ("[[blueprint]]\nmatch = '*'\nfactory = 'textwrap:fil'\n", "did you mean textwrap:fill"),
         ("[[blueprint]]\nmatch = '*'\nfactory = 'torch.nm:Linear'\n", "no module named 'torch.nm'"),
+        ("[[blueprint]]\nmatch = '*'\nfactory = 'string.re:f'\n", "no module named 'string.re'"),
         ("[[blueprint]]\nmatch = '*'\nparameters = {warp = 1}\n", "has no parameter 'warp'"),
     ],
 )

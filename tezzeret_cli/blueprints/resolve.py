@@ -125,7 +125,8 @@ def _look_for(blueprint_id: str, path: str) -> None:
     top, *below = module.split(".")
     spec = _find_top_level(top)
     for part in below:
-        spec = spec and importlib.machinery.PathFinder.find_spec(part, spec.submodule_search_locations)
+        folders = spec.submodule_search_locations if spec is not None else None
+        spec = importlib.machinery.PathFinder.find_spec(part, folders) if folders is not None else None
     if spec is None:
         raise FactoryError(
             f"{blueprint_id}: the factory {path} is not there: no module named {module!r}",

@@ -174,7 +174,7 @@ class _Step:
     backward to positions among tangents and saved values, and its results among the function's arguments.
 
     Found out with the first call, and the same for all: ``shared``, the positions among arguments and outputs
-    whose memory saved values lie in; ``twice``, the outputs that are another one before them.
+    whose memory saved values lie in; ``twice``, those of ``fixed`` that are another output as well.
     """
 
     forward: private.Run
@@ -281,7 +281,7 @@ class _Function(torch.autograd.Function):
         ctx.step = step
         shared = step.shared
         if shared is None:
-            step.twice = _twice(outputs)
+            step.twice = _twice(outputs, step.fixed)
             shared = step.shared = _shared((*tensors, *outputs), step.kept, saved)
         if step.twice:
             outputs = tuple(out.detach() if i in step.twice else out for i, out in enumerate(outputs))
@@ -313,12 +313,10 @@ def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     return step.gradients((None, *results))
 
 
-def _twice(outputs: Sequence[Tensor]) -> tuple[int, ...]:
-    """The outputs that are another one before them, as is the ``detach()`` of one."""
-    first: dict[int, int] = {}
-    for index, output in enumerate(outputs):
-        first.setdefault(id(output), index)
-    return tuple(index for index, output in enumerate(outputs) if first[id(output)] != index)
+def _twice(outputs: Sequence[Tensor], fixed: Sequence[int]) -> tuple[int, ...]:
+    """Those of ``fixed``, which have no gradient, that are one with a gradient as well: its ``detach()``."""
+    others = {id(output) for index, output in enumerate(outputs) if index not in fixed}
+    return tuple(index for index in fixed if id(outputs[index]) in others)
 
 
 def _shared(tensors: Sequence[Tensor], keep: Sequence[int], saved: Sequence[Tensor]) -> tuple[int, ...]:

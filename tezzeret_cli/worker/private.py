@@ -142,7 +142,7 @@ def _capture_configuration() -> Iterator[None]:
 @contextlib.contextmanager
 def _guards_not_timed() -> Iterator[None]:
     """Dynamo empties the processor's caches to time its guards, a tenth of a second for a line of a log."""
-    timed = vars(guards).get("profile_guard_manager")
+    timed = vars(guards)["profile_guard_manager"]
     vars(guards)["profile_guard_manager"] = lambda *_: 0.0
     try:
         yield

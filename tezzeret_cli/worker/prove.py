@@ -118,9 +118,10 @@ def _check(module: BundleModule, case: Case, values: Values, state: dict[str, Te
     backward_ms = (time.perf_counter() - started) * 1e3
     gradients = tuple(tensor.grad if tensor.requires_grad else None for tensor in inputs)
     for index, (have, want) in enumerate(zip(gradients, values.input_gradients, strict=True)):
-        _compare(f"gradient of input {index}", have, want, case, where, case.rounding.get(str(index), 0.0))
+        allowed = case.rounding.get(f"input_gradients/{index}", 0.0)
+        _compare(f"gradient of input {index}", have, want, case, where, allowed)
     for name, tensor in _named(module):
-        allowed = case.rounding.get(name, 0.0)
+        allowed = case.rounding.get(f"gradient/{name}", 0.0)
         _compare(f"gradient of {name}", tensor.grad, values.gradients.get(name), case, where, allowed)
         expected = values.state.get(name, state[name])
         _compare(f"value of {name}", tensor.detach(), expected, case, where)

@@ -41,6 +41,9 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+GRADIENTS = ("input_gradients/", "gradient/")
+"""What names of gradients begin with in the file: an input's, by its index; a parameter's, by its name."""
+
 DRAWS = 3
 """So many times a step is repeated with other last bits."""
 
@@ -50,7 +53,7 @@ MARGIN = 8
 
 class Case(msgspec.Struct, frozen=True):
     """One step. Strides restore layouts that the file does not keep. ``rounding`` has what a gradient may be
-    off by at least, absolute, by the parameter's name or the input's index."""
+    off by at least, absolute, by its name in the file."""
 
     training: bool
     arguments: Tree
@@ -184,8 +187,7 @@ def rounding(
 
 
 def _gradients_of(values: Values) -> dict[str, Tensor]:
-    inputs = {str(index): gradient for index, gradient in enumerate(values.input_gradients)}
-    return values.gradients | {name: tensor for name, tensor in inputs.items() if tensor is not None}
+    return {name: tensor for name, tensor in _named(values) if name.startswith(GRADIENTS)}
 
 
 def _magnitude(tensor: Tensor) -> float:

@@ -29,8 +29,8 @@ def test_a_gradient_that_cancels_may_be_off_by_more_than_its_size():
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
     found, values = rounding(module, torch.randn(4, 3, 16, 16))
     bias = values.gradients["0.bias"].abs().max()
-    assert found["0.bias"] > bias / 2
-    assert found["0.bias"] < TOLERANCE * values.gradients["0.weight"].abs().max()
+    assert found["gradient/0.bias"] > bias / 2
+    assert found["gradient/0.bias"] < TOLERANCE * values.gradients["0.weight"].abs().max()
 
 
 def test_one_that_does_not_may_not():
@@ -38,7 +38,7 @@ def test_one_that_does_not_may_not():
     module = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 4))
     found, values = rounding(module, torch.randn(4, 8))
     for name, gradient in values.gradients.items():
-        assert found.get(name, 0.0) < TOLERANCE * gradient.abs().max()
+        assert found.get(f"gradient/{name}", 0.0) < TOLERANCE * gradient.abs().max()
 
 
 class Jumps(nn.Module):
@@ -56,7 +56,7 @@ class Jumps(nn.Module):
 def test_what_jumps_is_not_forgiven():
     found, values = rounding(Jumps(), torch.ones(4))
     largest = max(float(gradient.abs().max()) for gradient in values.gradients.values())
-    assert found["scale"] == pytest.approx(TOLERANCE * largest)
+    assert found["gradient/scale"] == pytest.approx(TOLERANCE * largest)
 
 
 class Strict(nn.Module):
