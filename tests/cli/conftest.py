@@ -1,4 +1,4 @@
-"""A small disk for the tests of the command."""
+"""Filesystems of their own for the tests of the command."""
 
 from __future__ import annotations
 
@@ -13,18 +13,31 @@ import pytest
 @pytest.fixture
 def small_disk(tmp_path):
     """``small_disk(size)``: a folder on a disk of its own of that size, as ``80k``."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    with contextlib.ExitStack() as mounted:
+    with contextlib.ExitStack() as disks:
 
         def mount(size: str) -> Path:
-            options = ["-t", "tmpfs", "-o", f"size={size}"]
-            done = subprocess.run(["mount", *options, "tmpfs", str(folder)], capture_output=True, check=False)
-            if done.returncode:
-                pytest.skip("this machine does not allow mounting")
-            mounted.callback(subprocess.run, ["umount", str(folder)], check=True)
+            folder = _mounted(tmp_path / "small", "-o", f"size={size}")
+            disks.callback(subprocess.run, ["umount", str(folder)], check=True)
             return folder
 
         yield mount
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """A store on a filesystem of its own, that can be taken away."""
+    store = _mounted(tmp_path / "mounted")
+    yield store
+    while os.path.ismount(store):
+        subprocess.run(["umount", "-l", str(store)], check=True)
+
+
+def _mounted(folder: Path, *options: str) -> Path:
+    """A new folder with a filesystem in memory mounted there; skips the test where that cannot be."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not allow mounting")
+    return folder

@@ -315,22 +315,6 @@ def _command_line(pid: str) -> str:
         return ""
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """A store on a filesystem of its own, that can be taken away."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    store = tmp_path / "mounted"
-    store.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "tmpfs", str(store)], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("this machine does not allow mounting")
-    yield store
-    while os.path.ismount(store):
-        subprocess.run(["umount", "-l", str(store)], check=True)
-
-
 def lost_in_the_middle(tezzeret, store, lose) -> str:
     """Start a compile, have ``lose`` take its store away during the second job; what it said at the end."""
     running = tezzeret.start("compile", "--store", str(store), "-vv", "-j", "1", *SELECT)
