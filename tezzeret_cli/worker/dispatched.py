@@ -98,7 +98,8 @@ class _Call:
             value = given.get(argument.name)
             self._argument(argument.type, {"default": argument.default} if value is None else value)
         self.depth = max(1, len(self._members), len(operation.results))
-        self._members.append('call("{}", "{}")'.format(*f"{name}.".split(".")[:2]))
+        base, _, overload = name.partition(".")
+        self._members.append(f'call("{base}", "{overload}")')
         outputs = [*node["outputs"], *[{"as_none": True}] * len(operation.results)]
         for kind, output in zip(operation.results, outputs, strict=False):
             if kind != "Tensor" or not output.keys() & {"as_tensor", "as_none"}:

@@ -161,7 +161,8 @@ def _cubins(wrapper: str) -> dict[str, bytes]:
 
 def _operation(name: str) -> Operation:
     """The signature of one of torch's operations."""
-    schema = torch._C._get_schema(*f"{name}.".split(".")[:2])
+    base, _, overload = name.partition(".")
+    schema = torch._C._get_schema(base, overload)
     return Operation(
         [Argument(a.name, str(a.real_type), a.default_value) for a in schema.arguments],
         [str(result.real_type) for result in schema.returns],
