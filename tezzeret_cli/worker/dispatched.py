@@ -87,7 +87,7 @@ class _Call:
         given = {item["name"]: item["arg"] for item in node["inputs"]}
         name = self._target
         arguments = list(operation.arguments)
-        if name == "aten::full" and (constant := _constant(given["fill_value"])) in ("zeros", "ones"):
+        if name == "aten::full" and (constant := _constant(given)) is not None:
             # Numbers of any type have no form in the dispatcher's C interface.
             name = f"{_OWN}{constant}"
             del given["fill_value"]
@@ -148,5 +148,8 @@ _OF_DICTS = ("as_optional_tensors",)
 
 
 def _constant(given: Mapping[str, Any]) -> str | None:
-    ((form, value),) = given.items()
-    return {0: "zeros", 1: "ones"}.get(value) if form in ("as_int", "as_float") else None
+    """What fills with the same value as these arguments of ``full``, whose type does not follow the value."""
+    ((form, value),) = given["fill_value"].items()
+    if form not in ("as_int", "as_float") or "as_scalar_type" not in given.get("dtype", ()):
+        return None
+    return {0: "zeros", 1: "ones"}.get(value)

@@ -106,17 +106,29 @@ def test_somebody_elses_operation_is_refused():
         dispatched(LEFT.format(number=0), nodes, lambda name: Operation([], []), str)
 
 
-def test_zeros_stand_in_for_being_filled_with_zero():
-    inputs = [
-        {"name": "size", "arg": {"as_ints": [4]}, "kind": 1},
-        {"name": "fill_value", "arg": {"as_int": 0}, "kind": 1},
-    ]
+FILLED = [
+    {"name": "size", "arg": {"as_ints": [4]}, "kind": 1},
+    {"name": "fill_value", "arg": {"as_int": 0}, "kind": 1},
+    {"name": "dtype", "arg": {"as_scalar_type": 7}, "kind": 2},
+]
+
+
+def filled(inputs: list[dict[str, object]]) -> str:
     node = {"target": "aten::full", "inputs": inputs, "outputs": [{"as_tensor": {"name": "buf1"}}]}
-    full = Operation(
-        [Argument("size", "List[int]", None), Argument("fill_value", "number", None)], ["Tensor"]
-    )
-    text = dispatched(LEFT.format(number=0), json.dumps({"nodes": [{"node": node}]}), lambda name: full, str)
-    assert '.integer().list(1).call("aten::zeros", "").result());' in text
+    kinds = {"size": "List[int]", "fill_value": "number", "dtype": "Optional[ScalarType]"}
+    full = Operation([Argument(name, kind, None) for name, kind in kinds.items()], ["Tensor"])
+    nodes = json.dumps({"nodes": [{"node": node}]})
+    return dispatched(LEFT.format(number=0), nodes, lambda name: full, lambda kind, number: "float32")
+
+
+def test_zeros_stand_in_for_being_filled_with_zero():
+    dtype = ".put(aoti_torch_dtype_float32()).some()"
+    assert f'.integer().list(1){dtype}.call("aten::zeros", "").result());' in filled(FILLED)
+
+
+def test_they_do_not_where_the_type_follows_the_number():
+    with pytest.raises(Unsupported, match="aten::full, which takes a number"):
+        filled(FILLED[:2])
 
 
 def test_a_result_that_nothing_uses_is_dropped():
