@@ -20,6 +20,7 @@ from torch._inductor import codecache, cpp_builder, cpu_vec_isa
 from torch._inductor.codecache import AotCodeCompiler, CudaKernelParamCache
 from torch._inductor.codegen import cpp_wrapper_cpu
 from torch._inductor.compile_fx import compile_fx_inner
+from torch._inductor.dtype_propagation import DtypePropagationOpsHandler
 from torch._inductor.virtualized import V
 from torch.fx import GraphModule
 
@@ -76,6 +77,7 @@ def compile_library(
         threads,
         one_thread_for_little_work(),
         indices_multiplied_out(),
+        _type_rules_made_once(),
         _code_given_to(take, not_taken, strategy),
     ):
         compiled: Any = compile_fx_inner(
@@ -97,6 +99,19 @@ _CUDA = {
     "triton.store_cubin": True,
 }
 """What inductor's own entry sets for a wrapper in C++; ours goes in behind it."""
+
+
+@contextlib.contextmanager
+def _type_rules_made_once() -> Iterator[None]:
+    """Inductor has one table of how the types of results follow, and fills it anew each time that it looks
+    something up there, thousands of times a graph."""
+    DtypePropagationOpsHandler()
+    fill = vars(DtypePropagationOpsHandler)["__init__"]
+    setattr(DtypePropagationOpsHandler, "__init__", lambda self: None)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(DtypePropagationOpsHandler, "__init__", fill)  # noqa: B010
 
 
 @contextlib.contextmanager
