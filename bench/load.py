@@ -1,8 +1,10 @@
 """Load to first gradient in a fresh process: a bundle, and the stock ways to ship compiled code.
 
 ``python -m bench.load [ID]... [--stock ID...] [--json FILE]`` measures every bundle of the store, or those
-named, and what the first step of the eager module takes in a fresh process, once it is built. The stock ways
-take half a minute for each module, so they are measured for the ids after ``--stock`` only.
+named: in a process that did nothing before, and in one that trains a linear layer already, as a host does
+that a bundle is grafted into. Beside it, what the first step of the eager module takes in a fresh process,
+once it is built. The stock ways take half a minute for each module, so they are measured for the ids after
+``--stock`` only.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ inputs = [
 inputs = [x.normal_().requires_grad_() if x.is_floating_point() else x for x in inputs] or [
     torch.randn(8, 64, requires_grad=True)
 ]
+if "training" in sys.argv:
+    host = torch.nn.Linear(64, 64, device=device)
+    for _ in range(3):
+        host(torch.randn(8, 64, device=device)).sum().backward()
 wait_for(device)
 started = time.perf_counter()
 module = tezzeret_cli.load(sys.argv[1], on_guard_miss="raise")
@@ -153,12 +159,14 @@ def main(args: list[str]) -> None:
 
 
 def compare(figures: Figures, wanted: list[str], stock: set[str]) -> None:
-    print("blueprint", *COLUMNS, "eager's first step", "stock: ms (times slower)", sep="\t")
-    totals = []
+    print("blueprint", *COLUMNS, "in training", "eager's first step", "stock: ms (times slower)", sep="\t")
+    totals, hosted = [], []
     for path, manifest in bundles(wanted):
         runs = [consumer(BUNDLE, str(path)) for _ in range(REPEAT)]
         median = {key: statistics.median(run[key] for run in runs) for key in COLUMNS}
         totals.append(median["total"])
+        in_host = statistics.median(consumer(BUNDLE, str(path), "training")["total"] for _ in range(REPEAT))
+        hosted.append(in_host)
         eager = consumer(EAGER, str(path))["total"]
         others = _stock(str(path)) if manifest.blueprint_id in stock else {}
         name = f"{manifest.blueprint_id} {manifest.descriptor.name}"
@@ -166,14 +174,22 @@ def compare(figures: Figures, wanted: list[str], stock: set[str]) -> None:
             "bundles",
             blueprint=name,
             **{f"{key}_ms": value for key, value in median.items()},
+            in_training_ms=in_host,
             eager_ms=eager,
             mega_cache_ms=others.get("mega-cache"),
             compiled_function_ms=others.get("load_compiled_function"),
         )
         shown = "; ".join(f"{way} {ms:.0f} ({ms / median['total']:.0f})" for way, ms in others.items())
-        print(name, *(f"{value:.2f}" for value in (*median.values(), eager)), shown, sep="\t", flush=True)
+        print(
+            name,
+            *(f"{value:.2f}" for value in (*median.values(), in_host, eager)),
+            shown,
+            sep="\t",
+            flush=True,
+        )
     p50, worst = statistics.median(totals), max(totals)
     print(f"p50 of totals {p50:.2f} ms, worst {worst:.2f} ms, {len(totals)} bundles")
+    print(f"where a host trains: p50 {statistics.median(hosted):.2f} ms, worst {max(hosted):.2f} ms")
 
 
 def _stock(bundle: str) -> dict[str, float]:

@@ -109,21 +109,27 @@ class DeformableConv(nn.Module):
 
     @staticmethod
     def _sample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        """``image [B, G, C, H, W]`` at ``y, x [B, G, T, H, W]`` in pixels: ``[B, G, C, T, H, W]``."""
+        """``image [B, G, C, H, W]`` at ``y, x [B, G, T, H, W]`` in pixels: ``[B, G, C, T, H, W]``.
+
+        Each of the four neighbours of a place has two numbers along each axis: where it is, and its share.
+        """
         height, width = image.shape[-2:]
-        flat = image.flatten(-2)
-        top, left = y.floor(), x.floor()
-        total = torch.zeros(())
-        for down in (0, 1):
-            for right in (0, 1):
-                row, column = top + down, left + right
-                share = (1 - (y - row).abs()) * (1 - (x - column).abs())
-                inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-                index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-                shape = (-1, -1, image.shape[2], -1)
-                picked = flat.gather(-1, index.flatten(2)[:, :, None].expand(shape))
-                total = total + picked.unflatten(-1, y.shape[2:]) * (share * inside)[:, :, None]
-        return total
+        row, row_share = _neighbours(y, height)
+        column, column_share = _neighbours(x, width)
+        index = row.unsqueeze(4) * width + column.unsqueeze(3)
+        share = row_share.unsqueeze(4) * column_share.unsqueeze(3)
+        places = index.flatten(2)[:, :, None].expand(-1, -1, image.shape[2], -1)
+        picked = image.flatten(-2).gather(-1, places).unflatten(-1, index.shape[2:])
+        return (picked * share[:, :, None]).sum((4, 5))
+
+
+def _neighbours(at: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The whole numbers below and above each of ``at [B, G, T, H, W]``, kept within an axis of ``size``, and
+    their shares, zero outside: ``[B, G, T, 2, H, W]``."""
+    both = at.floor().unsqueeze(3) + torch.arange(2, device=at.device)[:, None, None]
+    share = 1 - (at.unsqueeze(3) - both).abs()
+    inside = (both >= 0) & (both < size)
+    return both.clamp(0, size - 1).long(), share * inside
 
 
 def deformable_conv(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:

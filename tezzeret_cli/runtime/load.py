@@ -35,6 +35,8 @@ OLDEST_TORCH = (2, 11)
 _LIBRARIES = Libraries()
 ecdsa.self_test()
 isa.cpu_flags()  # kept: the kernel takes as long to write them down as a signature takes to verify
+# With the first product of a process oneDNN and MKL ask what the processor is: 0.4 ms in a virtual machine.
+torch.mm(*[torch.zeros(1, 1, device="cpu")] * 2)
 
 
 def load(
