@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.support import BLOCK, Figures, bundles, consumer, measuring
 
-REPEAT = 3
+REPEAT = 5
 
 BUNDLE = """
 import json, sys, time

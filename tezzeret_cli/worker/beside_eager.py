@@ -18,7 +18,7 @@ from tezzeret_cli.model.manifest import Manifest, Serving, StepTimes, Symbolic
 from tezzeret_cli.runtime import BundleModule, load
 from tezzeret_cli.trust import UNVERIFIED
 from tezzeret_cli.worker import reference
-from tezzeret_cli.worker.eager_rule import eager_batches, step_times, told
+from tezzeret_cli.worker.eager_rule import eager_batches, is_clear, step_times, told
 from tezzeret_cli.worker.reference import Case, Values, leaves
 from tezzeret_cli.worker.shapes import at_batch
 from tezzeret_cli.worker.subject import fresh_inputs, unflatten_arguments
@@ -34,7 +34,7 @@ SHARE_S = 0.08
 """For the steps at one batch, where they are quick enough."""
 
 FEWEST, MOST = 16, 120
-"""Pairs of rows at one batch."""
+"""Pairs of rows at one batch. After each ``FEWEST`` it is asked whether that is clear enough."""
 
 ROW_S, LONGEST = 0.001, 8
 """Quick steps are timed in rows, as a training loop does them: so long, and at most so many."""
@@ -152,6 +152,8 @@ class _Race:
             if time.perf_counter() > self._deadline:
                 return
             pairs.append(self._pair(case, inputs, length, turn))
+            if len(pairs) % FEWEST == 0 and is_clear(pairs):
+                break
         times.append(step_times(batch, pairs))
 
     def _spent_on_pair(self, case: Case, inputs: Sequence[Tensor], length: int) -> float:

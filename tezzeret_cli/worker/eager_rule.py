@@ -26,6 +26,13 @@ where other work disturbs them. A step that eager serves by mistake is hardly sl
 to agree."""
 
 
+CLEAR = 1.1
+"""So many times beyond the margin, on either side, is clear enough to stop measuring."""
+
+UNSURE = 0.02
+"""The part of what comes out that may be less clear."""
+
+
 def step_times(batch: int, pairs: Sequence[tuple[float, float]]) -> StepTimes:
     """What ``pairs`` of milliseconds, (compiled, eager) taken one after the other, come to."""
     return StepTimes(
@@ -40,12 +47,23 @@ def step_times(batch: int, pairs: Sequence[tuple[float, float]]) -> StepTimes:
 def at_least(pairs: Sequence[tuple[float, float]]) -> float:
     """A lower bound of how many times the lower quartile of seconds that of firsts is. The same pairs give
     the same bound."""
+    return _resampled(pairs)[int(RESAMPLES * BELOW)]
+
+
+def is_clear(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether who is faster will hardly change with more pairs."""
+    found, unsure = _resampled(pairs), int(RESAMPLES * UNSURE)
+    return found[unsure] > MARGIN * CLEAR or found[-1 - unsure] < MARGIN / CLEAR
+
+
+def _resampled(pairs: Sequence[tuple[float, float]]) -> list[float]:
+    """How many times the lower quartile of seconds that of firsts is, in each drawing, the least first."""
     draw = random.Random(0)
     found = []
     for _ in range(RESAMPLES):
         first, second = zip(*draw.choices(pairs, k=len(pairs)), strict=True)
         found.append(lower_quartile(first) / lower_quartile(second))
-    return sorted(found)[int(RESAMPLES * BELOW)]
+    return sorted(found)
 
 
 def lower_quartile(samples: Sequence[float]) -> float:

@@ -9,7 +9,15 @@ import pytest
 
 from tezzeret_cli.model.job import BatchRange
 from tezzeret_cli.model.manifest import StepTimes
-from tezzeret_cli.worker.eager_rule import MARGIN, at_least, eager_batches, lower_quartile, step_times, told
+from tezzeret_cli.worker.eager_rule import (
+    MARGIN,
+    at_least,
+    eager_batches,
+    is_clear,
+    lower_quartile,
+    step_times,
+    told,
+)
 
 
 def times(**slower: float) -> list[StepTimes]:
@@ -79,22 +87,37 @@ def test_what_interrupted_some_steps_does_not_count():
 
 @pytest.mark.parametrize(("truth", "eager"), [(0.95, False), (1.0, False), (1.05, True), (1.2, True)])
 def test_the_rule_decides_alike_under_noise(truth, eager):
+    decided = 0
+    for seed in range(20):
+        draw = random.Random(seed)
+        found = [step_times(batch, noisy_pairs(draw, truth, 120)) for batch in (1, 8, 17)]
+        decided += bool(eager_batches(found, 1024)) == eager
+    assert decided >= 18
+
+
+@pytest.mark.parametrize(
+    ("truth", "enough"), [(0.5, 16), (0.8, 32), (0.97, 120), (1.05, 120), (1.3, 48), (2.0, 16)]
+)
+def test_steps_are_measured_until_it_is_clear_who_is_faster(truth, enough):
+    counts, decided = [], 0
+    for seed in range(40):
+        pairs = noisy_pairs(random.Random(seed), truth, 120)
+        count = next((n for n in range(16, 120, 16) if is_clear(pairs[:n])), 120)
+        counts.append(count)
+        decided += (step_times(8, pairs[:count]).slower > MARGIN) == (truth > 1)
+    assert sorted(counts)[20] == pytest.approx(enough, abs=16)
+    assert decided >= 36
+
+
+def noisy_pairs(draw, truth, count):
     """Steps that other work slows down by up to half, now and then to ten times; both sides alike."""
 
-    def noisy(draw, step):
+    def noisy(step):
         return (
             step * draw.uniform(1.0, 1.05) * draw.choice([1.0, 1.0, 1.2, 1.5]) * draw.choice([1.0] * 9 + [10])
         )
 
-    decided = 0
-    for seed in range(20):
-        draw = random.Random(seed)
-        found = [
-            step_times(batch, [(noisy(draw, truth), noisy(draw, 1.0)) for _ in range(120)])
-            for batch in (1, 8, 17)
-        ]
-        decided += bool(eager_batches(found, 1024)) == eager
-    assert decided >= 18
+    return [(noisy(truth), noisy(1.0)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 40])
