@@ -1,11 +1,11 @@
 """Compiling the catalogue: ``tezzeret compile`` beside the stock loops, each as an expert would write it.
 
 ``python -m bench.throughput [--jobs N] [ID]... [--json FILE]`` compiles the catalogue's ordinary blueprints,
-or those named, three times, each way from an empty cache of its own: with Tezzeret; in one process with
-``aot_compile`` and ``save_compiled_function`` (artefacts that train in another process); in one with
-``aoti_compile_and_package`` (forward alone). The stock loops compile one static shape and prove nothing;
-Tezzeret compiles for every batch size from 1 to 1024, train and eval, and proves each bundle in a process
-of its own.
+or those named, four times, each way from an empty cache of its own: with Tezzeret; in one process with
+``aot_compile`` and ``save_compiled_function`` (artefacts that train in another process); the same for a
+batch that may move, and once more for calls without gradients; in one with ``aoti_compile_and_package``
+(forward alone). The first and the last stock loop compile one static shape. None proves anything; Tezzeret
+compiles for every batch size from 1 to 1024, train and eval, and proves each bundle in a process of its own.
 
 Each way first compiles ``WARM``, which leaves compiled headers and the like behind: the rest is what a warm
 machine takes, both together are a cold one.
@@ -66,6 +66,23 @@ def compile_one(block, inputs, path):
     + PREPARE
 )
 
+ANY_BATCH = (
+    """
+import json, sys, torch
+GRADIENTS = True
+def compile_one(block, inputs, path):
+    for x in inputs:
+        torch._dynamo.maybe_mark_dynamic(x, 0)
+    compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
+    compiled.save_compiled_function(str(path), external_data={"block": block})
+    with torch.no_grad():
+        compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
+    compiled.save_compiled_function(f"{path}.no_grad", external_data={"block": block})
+"""
+    + BLOCK
+    + PREPARE
+)
+
 FORWARD = (
     """
 import json, sys, torch
@@ -96,6 +113,7 @@ def compare(figures: Figures, jobs: str, wanted: list[str]) -> None:
     for way, run in {
         "tezzeret compile": tezzeret(jobs),
         "aot_compile, save_compiled_function": stock(TRAINING),
+        "the same, any batch, and without gradients": stock(ANY_BATCH),
         "aoti_compile_and_package (forward alone)": stock(FORWARD),
     }.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -107,8 +125,11 @@ def compare(figures: Figures, jobs: str, wanted: list[str]) -> None:
         )
         made = f"{len(rest) - len(failed)} of {len(rest)}" + "".join(f"; {n}: {r}" for n, r in failed.items())
         print(f"{way}\t{first + seconds:.1f}\t{seconds:.1f}\t{seconds / len(rest):.1f}\t{made}", flush=True)
-    ours, training, forward = found.values()
-    print(f"warm: {training / ours:.2f} times the training loop, {forward / ours:.2f} times forward alone")
+    ours, training, any_batch, forward = found.values()
+    print(
+        f"warm: {training / ours:.2f} times the training loop, {any_batch / ours:.2f} times the one for any "
+        f"batch, {forward / ours:.2f} times forward alone"
+    )
 
 
 Run = Callable[[Path, Sequence[str]], dict[str, str]]
@@ -144,7 +165,7 @@ def tezzeret(jobs: str) -> Run:
 
 
 def stock(code: str) -> Run:
-    """``TRAINING`` or ``FORWARD`` in one process, into the folder ``artefacts``."""
+    """``TRAINING``, ``ANY_BATCH`` or ``FORWARD`` in one process, into the folder ``artefacts``."""
 
     def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
         artefacts = folder / "artefacts"
