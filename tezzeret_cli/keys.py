@@ -19,7 +19,7 @@ from tezzeret_cli.model.manifest import FORMAT
 from tezzeret_cli.model.run import HostFacts
 
 COMPILER_WAIT_S = 60.0
-PIPELINE = 9
+PIPELINE = 10
 """Counts changes of the pipeline that change what it makes; part of every key."""
 NO_COMPILER = "none"
 """In a key, where there is no compiler."""

@@ -41,6 +41,7 @@ CHILD = (
         "private_imports",
         "private_indices",
         "private_openmp",
+        "private_sizes",
         "prove",
         "reference",
         "rehearse",
@@ -57,6 +58,7 @@ PRIVATE = (
     "worker/private_imports.py",
     "worker/private_indices.py",
     "worker/private_openmp.py",
+    "worker/private_sizes.py",
 )
 
 

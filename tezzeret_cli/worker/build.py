@@ -27,6 +27,7 @@ from tezzeret_cli.worker.capture import (
     Specialised,
     batch_inputs,
     capture,
+    check_shapes,
     symbol_ranges,
     tensor_guards,
 )
@@ -268,7 +269,9 @@ class _Build:
             self._stage("reference")
             modes = (True, False) if mode is None else (mode,)
             for training in modes:
-                cases.extend(self._reference(subject, tree, tensors, training, list(ranges.values())))
+                for case, values in self._reference(subject, tree, tensors, training, list(ranges.values())):
+                    check_shapes(found, values.inputs, values.outputs)
+                    cases.append((case, values))
         return variants, guards, cases, texts
 
     def _captures(

@@ -31,6 +31,7 @@ from tezzeret_cli.model.manifest import (
 )
 from tezzeret_cli.worker import private
 from tezzeret_cli.worker.subject import Subject, fresh_inputs, python_state, unflatten_arguments
+from tezzeret_cli.worker.symbols import expression
 from tezzeret_cli.worker.unsupported import Unsupported
 
 
@@ -41,7 +42,7 @@ class Specialised(Exception):
 @dataclasses.dataclass(frozen=True)
 class Capture:
     """A traced call. ``sources`` has one entry per graph argument, ``None`` for a size; ``inputs`` are the
-    caller's tensors."""
+    caller's tensors; ``shapes`` those of the graph's results, in sizes that may be symbolic."""
 
     training: bool
     trace: private.Trace
@@ -51,6 +52,7 @@ class Capture:
     sources: tuple[Source | None, ...]
     batch: BatchRange | None
     inputs: tuple[Tensor, ...]
+    shapes: tuple[tuple[Any, ...], ...]
 
     @property
     def code(self) -> str:
@@ -99,7 +101,8 @@ def capture(
         raise Unsupported(f"it cannot be reproduced outside autograd: {trace.unsupported}")
     output, leaves = _describe_value(trace, inputs, subject.tensors)
     sources = tuple(_source(value, inputs, subject.tensors) for value in trace.call_inputs)
-    return Capture(training, trace, arguments, output, leaves, sources, batch, tuple(inputs))
+    shapes = tuple(tuple(v.shape) if isinstance(v, Tensor) else () for v in trace.result_values)
+    return Capture(training, trace, arguments, output, leaves, sources, batch, tuple(inputs), shapes)
 
 
 def _violation(text: str) -> str:
@@ -257,6 +260,22 @@ def _input_name(tree: Tree, index: int) -> str:
 
     visit(tree, "")
     return names[index]
+
+
+def check_shapes(capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor | None]) -> None:
+    """Raise ``Specialised`` where the graph's results for ``inputs`` have other shapes than eager's
+    ``outputs``: a batch of one may be left out (``squeeze``)."""
+    sizes: dict[Any, int] = {}
+    for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
+        if source is not None and source.kind is SourceKind.INPUT:
+            moving = zip(fake.shape, inputs[source.index].shape, strict=True)
+            sizes |= {expression(size): real for size, real in moving if isinstance(size, torch.SymInt)}
+    for leaf, output in zip(capture.leaves, outputs, strict=True):
+        if leaf.kind is OutputKind.COMPUTED and output is not None:
+            shape = tuple(int(expression(size).xreplace(sizes)) for size in capture.shapes[leaf.index])
+            if shape != tuple(output.shape):
+                first = tuple(inputs[0].shape) if inputs else ()
+                raise Specialised(f"for {first} eager returns {tuple(output.shape)}, the graph {shape}")
 
 
 def symbol_ranges(capture: Capture) -> dict[str, BatchRange]:

@@ -28,6 +28,7 @@ from torch.utils.checkpoint import CheckpointPolicy
 
 from tezzeret_cli.model.manifest import OutputKind
 from tezzeret_cli.worker import convolutions
+from tezzeret_cli.worker.private_sizes import any_batch
 
 shape_config: Any = importlib.import_module("torch.fx.experimental._config")
 
@@ -59,6 +60,7 @@ class Trace:
     backward: GraphModule | None = None
     backward_inputs: Sequence[Any] = ()
     results: tuple[ResultAlias, ...] = ()
+    result_values: tuple[Any, ...] = ()
     bases: int = 0
     mutated: tuple[int, ...] = ()
     guards: tuple[str, ...] = ()
@@ -86,7 +88,7 @@ def trace(
     torch._dynamo.reset()
     for tensor, dim, smallest, largest in dynamic:
         torch._dynamo.mark_dynamic(tensor, dim, min=smallest, max=largest)
-    with _capture_configuration(), several_threads():
+    with _capture_configuration(), several_threads(), any_batch():
         split = _splitting_backend(found, lines)
 
         def backend(graph: GraphModule, fake_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
@@ -171,6 +173,9 @@ def _splitting_backend(found: Trace, lines: bool) -> Callable[..., Any]:
         found.shape_env = context.fake_mode.shape_env if context.fake_mode else None
         found.forward, found.forward_inputs = graph, tuple(fake_inputs)
         _read_metadata(context.fw_metadata, found)
+        (output,) = graph.graph.find_nodes(op="output")
+        results: Any = output.args[0]
+        found.result_values = tuple(node.meta.get("val") for node in results[: len(found.results)])
         return graph
 
     def keep_backward(graph: GraphModule, fake_inputs: Sequence[Any]) -> Callable[..., Any]:

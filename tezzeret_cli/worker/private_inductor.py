@@ -29,6 +29,7 @@ from tezzeret_cli.worker.dispatched import Argument, Operation, dispatched
 from tezzeret_cli.worker.private import several_threads, shape_config
 from tezzeret_cli.worker.private_indices import indices_multiplied_out
 from tezzeret_cli.worker.private_openmp import one_thread_for_little_work
+from tezzeret_cli.worker.private_sizes import any_batch
 from tezzeret_cli.worker.sources import Code, cubin_names, cubin_symbol, with_own_container
 from tezzeret_cli.worker.toolchain import Flags
 
@@ -75,6 +76,7 @@ def compile_library(
         tracing,
         oblivious,
         threads,
+        any_batch(),
         one_thread_for_little_work(),
         indices_multiplied_out(),
         _type_rules_made_once(),
