@@ -20,6 +20,7 @@ from tezzeret_cli.model.manifest import Graph, OutputKind, OutputLeaf, Source, S
 from tezzeret_cli.worker import private, private_inductor
 from tezzeret_cli.worker.capture import Capture, Specialised
 from tezzeret_cli.worker.library import GRAPHS, Library
+from tezzeret_cli.worker.private_sizes import hint
 from tezzeret_cli.worker.symbols import expression, tensor_inputs_only
 from tezzeret_cli.worker.unsupported import Unsupported
 
@@ -297,7 +298,7 @@ def _is_tensor(node: Any) -> bool:
 def _bytes(nodes: Sequence[Node]) -> int:
     """Bytes that these values take at the example's sizes."""
     values = [node.meta["val"] for node in nodes]
-    return sum(math.prod(private.hint(size) for size in v.shape) * v.element_size() for v in values)
+    return sum(math.prod(hint(size) for size in v.shape) * v.element_size() for v in values)
 
 
 def _present(source: Source | None) -> Source:
@@ -307,7 +308,7 @@ def _present(source: Source | None) -> Source:
 
 
 def _tangent(result: int, tensor: torch.Tensor) -> Tangent:
-    strides = [private.hint(stride) for stride in tensor.stride()]
+    strides = [hint(stride) for stride in tensor.stride()]
     order = tuple(sorted(range(tensor.dim()), key=lambda dim: -strides[dim]))
     expected = sympy.Integer(1)
     dense = True

@@ -277,11 +277,6 @@ def shape_guards(shape_env: Any) -> list[Any]:
     return [shape_env.simplify(guard.expr) for guard in shape_env.guards]
 
 
-def hint(size: Any) -> int:
-    """The example value of a size that may be symbolic."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
-
-
 def is_random(graph: GraphModule) -> bool:
     """Whether running ``graph`` draws from torch's random generators."""
     return any(

@@ -93,12 +93,13 @@ def _example(value: Any) -> Any:
     if all(isinstance(number, int) for number in sizes + strides):
         return value
     return torch.empty_strided(
-        [_hint(size) for size in sizes],
-        [_hint(stride) for stride in strides],
+        [hint(size) for size in sizes],
+        [hint(stride) for stride in strides],
         dtype=value.dtype,
         device=value.device,
     )
 
 
-def _hint(size: Any) -> int:
+def hint(size: Any) -> int:
+    """The example value of a size that may be symbolic."""
     return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)
