@@ -265,15 +265,15 @@ def _input_name(tree: Tree, index: int) -> str:
 def check_shapes(capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor | None]) -> None:
     """Raise ``Specialised`` where the graph's results for ``inputs`` have other shapes than eager's
     ``outputs``: a batch of one may be left out (``squeeze``)."""
-    sizes: dict[Any, int] = {}
+    sizes: dict[sympy.Expr, sympy.Integer] = {}
     for source, fake in zip(capture.sources, capture.trace.fake_inputs, strict=True):
         if source is not None and source.kind is SourceKind.INPUT:
             moving = zip(fake.shape, inputs[source.index].shape, strict=True)
-            sizes |= {expression(size): real for size, real in moving if isinstance(size, torch.SymInt)}
+            sizes |= {expression(size): sympy.Integer(real) for size, real in moving}
     for leaf, output in zip(capture.leaves, outputs, strict=True):
         if leaf.kind is OutputKind.COMPUTED and output is not None:
-            shape = tuple(int(expression(size).xreplace(sizes)) for size in capture.shapes[leaf.index])
-            if shape != tuple(output.shape):
+            shape = tuple(expression(size).xreplace(sizes) for size in capture.shapes[leaf.index])
+            if all(size.is_Integer for size in shape) and shape != tuple(output.shape):
                 first = tuple(inputs[0].shape) if inputs else ()
                 raise Specialised(f"for {first} eager returns {tuple(output.shape)}, the graph {shape}")
 

@@ -25,7 +25,6 @@ BELOW = 0.3
 where other work disturbs them. A step that eager serves by mistake is hardly slower, and two neighbours have
 to agree."""
 
-
 CLEAR = 1.1
 """So many times beyond the margin, on either side, is clear enough to stop measuring."""
 

@@ -23,7 +23,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.schemas import OutputType
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 from torch._guards import TracingContext
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.utils.checkpoint import CheckpointPolicy
 
 from tezzeret_cli.model.manifest import OutputKind
@@ -175,7 +175,9 @@ def _splitting_backend(found: Trace, lines: bool) -> Callable[..., Any]:
         _read_metadata(context.fw_metadata, found)
         (output,) = graph.graph.find_nodes(op="output")
         results: Any = output.args[0]
-        found.result_values = tuple(node.meta.get("val") for node in results[: len(found.results)])
+        found.result_values = tuple(
+            node.meta.get("val") if isinstance(node, Node) else node for node in results[: len(found.results)]
+        )
         return graph
 
     def keep_backward(graph: GraphModule, fake_inputs: Sequence[Any]) -> Callable[..., Any]:
