@@ -376,6 +376,21 @@ def recurrent(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return nn.LSTM(6, 8, batch_first=True), (torch.randn(3, 4, 6),)
 
 
+class Squeezed(nn.Module):
+    """Leaves out a batch of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).squeeze()
+
+
+def squeezed(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return Squeezed(), (torch.randn(8, 16),)
+
+
 def sparse(params: Params) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return nn.Embedding(20, 8, sparse=True), (torch.randint(20, (4, 5)),)
 

@@ -35,6 +35,7 @@ NAMES = (
     "filtered",
     "bag",
     "recurrent",
+    "squeezed",
     "sparse",
     "asks_for_gradients",
     "data_dependent",

@@ -48,7 +48,7 @@ def loss(value: object) -> Tensor:
 COMPILED = [
     *("mlp", "encoder", "views", "tied_embedding", "counter", "options"),
     *("saves_view", "looks_at_mask", "tells_width", "drawn", "switches", "constant", "convolved"),
-    *("detached", "cancelling", "rotated", "filtered", "bag", "recurrent"),
+    *("detached", "cancelling", "rotated", "filtered", "bag", "recurrent", "squeezed"),
 ]
 
 
@@ -100,6 +100,14 @@ def test_one_pair_of_libraries_serves_every_batch_in_its_range(forged, eager, ba
     loss(module(theirs)).backward()
     torch.testing.assert_close(mine.grad, theirs.grad)
     torch.testing.assert_close(bundle.get_parameter("0.weight").grad, module[0].weight.grad)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 33])
+def test_a_batch_of_one_that_eager_leaves_out_is_left_out(forged, eager, batch):
+    module, _ = eager("squeezed")
+    bundle = forged.load("squeezed", on_guard_miss="raise", prefer="compiled")
+    x = torch.randn(batch, 16)
+    torch.testing.assert_close(bundle(x), module(x))
 
 
 def test_an_optimizer_reaches_the_same_weights_as_with_eager(forged, eager):
