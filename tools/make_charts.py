@@ -68,6 +68,7 @@ def load(figures: Figures) -> Figure:
     axes.annotate("10 ms", (10, 1), (3, 2), xycoords=("data", "axes fraction"), textcoords="offset points")
     _dots(axes, rows, "eager_ms", "eager's first step, the module built", INK, "|")
     _dots(axes, rows, "total_ms", "bundle", BLUE, "o")
+    _dots(axes, rows, "in_training_ms", "bundle, where a host trains", GREEN, ".")
     _dots(axes, rows, "mega_cache_ms", "mega-cache", ORANGE, "s")
     _dots(axes, rows, "compiled_function_ms", "load_compiled_function", PURPLE, "D")
     _logarithmic(axes, "load to first gradient in a fresh process, ms (logarithmic)")
@@ -105,7 +106,7 @@ def steps(figures: Figures) -> Figure:
 def throughput(figures: Figures) -> Figure:
     """Seconds to compile a blueprint, in each way, from a cold and from a warm cache."""
     rows = figures.tables["ways"]
-    chart = Figure(figsize=(7.5, 2.2))
+    chart = Figure(figsize=(7.5, 0.7 + 0.5 * len(rows)))
     axes = chart.subplots()
     for offset, key, label, color in ((-0.2, "cold_s", "cold", INK), (0.2, "warm_s", "warm", BLUE)):
         # What a cold way takes is that of the first blueprint, too.
