@@ -137,7 +137,8 @@ def lean(flags, tmp_path):
 
 
 def opened(large, library):
-    torch, made = ctypes.CDLL(str(large), ctypes.RTLD_GLOBAL), ctypes.CDLL(str(library))
+    # Not for all: bundles that this process opens later would take what has torch's names from it.
+    torch, made = ctypes.CDLL(str(large)), ctypes.CDLL(str(library))
 
     def run(number, device, *inputs):
         """The graph's result, or the error that the library has kept."""
