@@ -42,7 +42,7 @@ class Specialised(Exception):
 @dataclasses.dataclass(frozen=True)
 class Capture:
     """A traced call. ``sources`` has one entry per graph argument, ``None`` for a size; ``inputs`` are the
-    caller's tensors; ``shapes`` those of the graph's results, in sizes that may be symbolic."""
+    caller's tensors."""
 
     training: bool
     trace: private.Trace
@@ -52,7 +52,6 @@ class Capture:
     sources: tuple[Source | None, ...]
     batch: BatchRange | None
     inputs: tuple[Tensor, ...]
-    shapes: tuple[tuple[Any, ...], ...]
 
     @property
     def code(self) -> str:
@@ -101,8 +100,7 @@ def capture(
         raise Unsupported(f"it cannot be reproduced outside autograd: {trace.unsupported}")
     output, leaves = _describe_value(trace, inputs, subject.tensors)
     sources = tuple(_source(value, inputs, subject.tensors) for value in trace.call_inputs)
-    shapes = tuple(tuple(v.shape) if isinstance(v, Tensor) else () for v in trace.result_values)
-    return Capture(training, trace, arguments, output, leaves, sources, batch, tuple(inputs), shapes)
+    return Capture(training, trace, arguments, output, leaves, sources, batch, tuple(inputs))
 
 
 def _violation(text: str) -> str:
@@ -272,7 +270,8 @@ def check_shapes(capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[T
             sizes |= {expression(size): sympy.Integer(real) for size, real in moving}
     for leaf, output in zip(capture.leaves, outputs, strict=True):
         if leaf.kind is OutputKind.COMPUTED and output is not None:
-            shape = tuple(expression(size).xreplace(sizes) for size in capture.shapes[leaf.index])
+            value = capture.trace.result_values[leaf.index]
+            shape = tuple(expression(size).xreplace(sizes) for size in value.shape)
             if all(size.is_Integer for size in shape) and shape != tuple(output.shape):
                 first = tuple(inputs[0].shape) if inputs else ()
                 raise Specialised(f"for {first} eager returns {tuple(output.shape)}, the graph {shape}")

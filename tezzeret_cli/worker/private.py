@@ -48,6 +48,7 @@ class Trace:
 
     ``call_inputs`` and ``call_results`` are the real values that went in and out of the graph when the
     example call ran; comparing identities with the caller's own tensors tells what each one is.
+    ``result_values`` are the graph's results as AOTAutograd knows them, in sizes that may be symbolic.
     ``unsupported`` names what this runtime does not reproduce, if anything.
     """
 
