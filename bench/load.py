@@ -1,10 +1,10 @@
 """Load to first gradient in a fresh process: a bundle, and the stock ways to ship compiled code.
 
-``python -m bench.load [ID]... [--stock ID...] [--json FILE]`` measures every bundle of the store, or those
-named: in a process that did nothing before, and in one that trains a linear layer already, as a host does
-that a bundle is grafted into. Beside it, what the first step of the eager module takes in a fresh process,
-once it is built. The stock ways take half a minute for each module, so they are measured for the ids after
-``--stock`` only.
+``python -m bench.load [--repeat N] [ID]... [--stock ID...] [--json FILE]`` measures every bundle of the
+store, or those named, in N fresh processes of each kind (five): one that did nothing before, and one that
+trains a linear layer already, as a host does that a bundle is grafted into. Beside it, what the first step
+of the eager module takes in a fresh process, once it is built. The stock ways take half a minute for each
+module, so they are measured for the ids after ``--stock`` only.
 """
 
 from __future__ import annotations
@@ -154,18 +154,21 @@ COLUMNS = ("load", "forward", "backward", "total", "import_torch", "import_tezze
 
 def main(args: list[str]) -> None:
     with measuring("load", args) as figures:
+        repeat = REPEAT
+        if args[:1] == ["--repeat"]:
+            repeat, args = int(args[1]), args[2:]
         split = args.index("--stock") if "--stock" in args else len(args)
-        compare(figures, args[:split], set(args[split + 1 :]))
+        compare(figures, args[:split], set(args[split + 1 :]), repeat)
 
 
-def compare(figures: Figures, wanted: list[str], stock: set[str]) -> None:
+def compare(figures: Figures, wanted: list[str], stock: set[str], repeat: int) -> None:
     print("blueprint", *COLUMNS, "in training", "eager's first step", "stock: ms (times slower)", sep="\t")
     totals, hosted = [], []
     for path, manifest in bundles(wanted):
-        runs = [consumer(BUNDLE, str(path)) for _ in range(REPEAT)]
+        runs = [consumer(BUNDLE, str(path)) for _ in range(repeat)]
         median = {key: statistics.median(run[key] for run in runs) for key in COLUMNS}
         totals.append(median["total"])
-        in_host = statistics.median(consumer(BUNDLE, str(path), "training")["total"] for _ in range(REPEAT))
+        in_host = statistics.median(consumer(BUNDLE, str(path), "training")["total"] for _ in range(repeat))
         hosted.append(in_host)
         eager = consumer(EAGER, str(path))["total"]
         others = _stock(str(path)) if manifest.blueprint_id in stock else {}

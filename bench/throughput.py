@@ -1,11 +1,12 @@
 """Compiling the catalogue: ``tezzeret compile`` beside the stock loops, each as an expert would write it.
 
-``python -m bench.throughput [--jobs N] [ID]... [--json FILE]`` compiles the catalogue's ordinary blueprints,
-or those named, four times, each way from an empty cache of its own: with Tezzeret; in one process with
-``aot_compile`` and ``save_compiled_function`` (artefacts that train in another process); the same for a
-batch that may move, and once more for calls without gradients; in one with ``aoti_compile_and_package``
-(forward alone). The first and the last stock loop compile one static shape. None proves anything; Tezzeret
-compiles for every batch size from 1 to 1024, train and eval, and proves each bundle in a process of its own.
+``python -m bench.throughput [--jobs N] [--device DEVICE] [ID]... [--json FILE]`` compiles the catalogue's
+ordinary blueprints, or those named, four times, each way from an empty cache of its own: with Tezzeret; in
+one process with ``aot_compile`` and ``save_compiled_function`` (artefacts that train in another process);
+the same for a batch that may move, and once more for calls without gradients; in one with
+``aoti_compile_and_package`` (forward alone). The first and the last stock loop compile one static shape.
+None proves anything; Tezzeret compiles for every batch size from 1 to 1024, train and eval, and proves each
+bundle in a process of its own.
 
 Each way first compiles ``WARM``, which leaves compiled headers and the like behind: the rest is what a warm
 machine takes, both together are a cold one.
@@ -41,11 +42,12 @@ def prepared(name):
     defaults = {key: default_value(name, key, b) for key, b in descriptor.allowed_parameters.items()}
     torch.manual_seed(0)
     module, calls = construct(Resolver().resolve(descriptor, None), defaults)
-    inputs = [x.requires_grad_() if GRADIENTS and x.is_floating_point() else x for x in calls[0]]
-    return Block(module), tuple(inputs)
-folder = Path(sys.argv[1])
+    inputs = [x.to(device) for x in calls[0]]
+    inputs = [x.requires_grad_() if GRADIENTS and x.is_floating_point() else x for x in inputs]
+    return Block(module.to(device)), tuple(inputs)
+folder, device = Path(sys.argv[1]), sys.argv[2]
 failed = {}
-for name in sys.argv[2:]:
+for name in sys.argv[3:]:
     try:
         compile_one(*prepared(name), folder / name)
     except Exception as error:
@@ -99,22 +101,22 @@ def compile_one(block, inputs, path):
 
 def main(args: list[str]) -> None:
     with measuring("throughput", args) as figures:
-        jobs = str(os.cpu_count() or 1)
-        if args[:1] == ["--jobs"]:
-            jobs, args = args[1], args[2:]
-        compare(figures, jobs, args or ordinary())
+        given = {"--jobs": str(os.cpu_count() or 1), "--device": "cpu"}
+        while args and args[0] in given:
+            given[args[0]], args = args[1], args[2:]
+        compare(figures, given["--jobs"], given["--device"], args or ordinary())
 
 
-def compare(figures: Figures, jobs: str, wanted: list[str]) -> None:
+def compare(figures: Figures, jobs: str, device: str, wanted: list[str]) -> None:
     rest = [name for name in wanted if name != WARM]
-    print(f"{len(rest)} blueprints beside {WARM}, {jobs} jobs")
+    print(f"{len(rest)} blueprints beside {WARM}, {jobs} jobs, {device}")
     print("way\tcold s\twarm s\tseconds each, warm\tmade")
     found = {}
     for way, run in {
-        "tezzeret compile": tezzeret(jobs),
-        "aot_compile, save_compiled_function": stock(TRAINING),
-        "the same, any batch, and without gradients": stock(ANY_BATCH),
-        "aoti_compile_and_package (forward alone)": stock(FORWARD),
+        "tezzeret compile": tezzeret(jobs, device),
+        "aot_compile, save_compiled_function": stock(TRAINING, device),
+        "the same, any batch, and without gradients": stock(ANY_BATCH, device),
+        "aoti_compile_and_package (forward alone)": stock(FORWARD, device),
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             first, _ = timed(run, Path(folder), [WARM])
@@ -142,7 +144,7 @@ def timed(run: Run, folder: Path, wanted: Sequence[str]) -> tuple[float, dict[st
     return time.monotonic() - started, failed
 
 
-def tezzeret(jobs: str) -> Run:
+def tezzeret(jobs: str, device: str = "cpu") -> Run:
     """``tezzeret compile`` into a store in the folder."""
 
     def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
@@ -156,22 +158,22 @@ def tezzeret(jobs: str) -> Run:
             str(folder / "store"),
             "--json",
         ]
-        command += ["--sign", "none", "--jobs", jobs, "--approve", "*", *selected]
-        done = _run(command, folder)
+        command += ["--sign", "none", "--jobs", jobs, "--device", device, "--approve", "*"]
+        done = _run(command + selected, folder)
         report = msgspec.json.decode(done, type=Report)
         return {job.blueprint_id: job.reason or "" for job in report.jobs if job.status != "compiled"}
 
     return run
 
 
-def stock(code: str) -> Run:
+def stock(code: str, device: str = "cpu") -> Run:
     """``TRAINING``, ``ANY_BATCH`` or ``FORWARD`` in one process, into the folder ``artefacts``."""
 
     def run(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
         artefacts = folder / "artefacts"
         artefacts.mkdir(exist_ok=True)
         failed: dict[str, str] = json.loads(
-            _run([sys.executable, "-c", code, str(artefacts), *wanted], folder).splitlines()[-1]
+            _run([sys.executable, "-c", code, str(artefacts), device, *wanted], folder).splitlines()[-1]
         )
         return failed
 

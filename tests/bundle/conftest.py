@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import tezzeret_cli
 from tests.bundle import blueprints
-from tests.support.command import ROOT, Command
-from tezzeret_cli.trust import Policy, trusted_keys
+from tests.support.command import Command
+from tests.support.forged import Forged, forge
 
 NAMES = (
     "mlp",
@@ -43,52 +42,10 @@ NAMES = (
     "bad_factory",
 )
 
-PROFILE = """
-[[blueprint]]
-match = "{name}"
-factory = "tests.bundle.blueprints:{name}"
-"""
-
-
-class Forged:
-    """A store with one bundle per module, the report of the run that made it, and whom to trust for it."""
-
-    def __init__(self, store: Path, report: dict[str, object], trust: Policy) -> None:
-        self.store = store
-        self.trust = trust
-        jobs = report["jobs"]
-        assert isinstance(jobs, list)
-        self.jobs = {job["name"]: job for job in jobs}
-
-    def path(self, name: str) -> Path:
-        return self.store / self.jobs[name]["bundle"]
-
-    def load(self, name: str, **options: object) -> tezzeret_cli.runtime.BundleModule:
-        options.setdefault("allow_factories", ["tests.bundle.*"])
-        options.setdefault("trust", self.trust)
-        return tezzeret_cli.load(self.path(name), **options)  # type: ignore[arg-type]
-
 
 @pytest.fixture(scope="session")
 def forged(tmp_path_factory: pytest.TempPathFactory, tezzeret: Command) -> Forged:
-    folder = tmp_path_factory.mktemp("forged")
-    descriptors = [{"blueprint_id": f"T_{name}", "name": name} for name in NAMES]
-    (folder / "descriptors.json").write_text(json.dumps(descriptors))
-    (folder / "profile.toml").write_text("".join(PROFILE.format(name=name) for name in NAMES))
-    store = folder / "store"
-    done = tezzeret.run(
-        "compile",
-        str(folder / "descriptors.json"),
-        "--profile",
-        str(folder / "profile.toml"),
-        "--store",
-        str(store),
-        "--json",
-        cwd=ROOT,
-        timeout=600,
-    )
-    assert done.returncode == 1, done.stderr
-    return Forged(store, json.loads(done.stdout), trusted_keys(tezzeret.trusted))
+    return forge(tmp_path_factory.mktemp("forged"), tezzeret, NAMES, returns=1)
 
 
 @pytest.fixture(scope="session")

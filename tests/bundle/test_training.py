@@ -40,8 +40,9 @@ def fresh(args: object) -> object:
 
 def loss(value: object) -> Tensor:
     return sum(
-        ((t * torch.linspace(-1, 1, t.numel()).view_as(t)).sum() for t in tensors(value) if t.requires_grad),
-        start=torch.zeros(()),
+        (t * torch.linspace(-1, 1, t.numel(), device=t.device).view_as(t)).sum()
+        for t in tensors(value)
+        if t.requires_grad
     )
 
 

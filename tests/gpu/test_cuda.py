@@ -8,7 +8,10 @@ import pytest
 import torch
 
 import tezzeret_cli
+from tests.bundle import blueprints
+from tests.bundle.test_training import fresh, loss, tensors
 from tests.support.command import ROOT
+from tests.support.forged import forge
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import GuardMissError
 from tezzeret_cli.runtime import GuardMissWarning
@@ -20,6 +23,8 @@ pytestmark = [
 ]
 
 CHOSEN = ("BP004", "BP006", "BP020", "BP023")
+
+OWN = ("convolved", "rotated", "filtered", "bag", "squeezed")
 
 CONSUMER = """
 import sys
@@ -43,6 +48,12 @@ def cuda_store(tezzeret, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert {job["status"] for job in json.loads(done.stdout)["jobs"]} == {"compiled"}
     return store
+
+
+@pytest.fixture(scope="module")
+def own(tezzeret, tmp_path_factory):
+    """Modules that call operations through the dispatcher, or mean a batch of one, for the same device."""
+    return forge(tmp_path_factory.mktemp("own"), tezzeret, OWN, "--device", "cuda")
 
 
 def load(store, name, **options):
@@ -73,6 +84,34 @@ def test_a_cuda_bundle_trains_like_eager_at_every_batch(cuda_store, name, traini
         expected.square().mean().backward()
         for have, want in zip(mine, theirs, strict=True):
             torch.testing.assert_close(have.grad, want.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("name", OWN)
+def test_a_module_of_ones_own_trains_like_eager(own, name, batch):
+    torch.manual_seed(0)
+    module, args = getattr(blueprints, name)({})
+    module = module.cuda()
+    bundle = own.load(name, on_guard_miss="raise", prefer="compiled", device="cuda")
+    bundle.load_state_dict(module.state_dict())
+    extents = {extent for guard in bundle.tezzeret.manifest.guard_spec for extent in guard.shape[:1]}
+    if batch not in extents and all(isinstance(extent, int) for extent in extents):
+        pytest.skip("this release of torch binds the batch")
+    rows = [t.cuda()[torch.arange(batch, device="cuda") % len(t)] for t in args]
+    mine, theirs = fresh(tuple(rows)), fresh(tuple(rows))
+    found, expected = bundle(*mine), module(*theirs)
+    close = {"rtol": 1e-3, "atol": 1e-3}
+    torch.testing.assert_close(tensors(found), tensors(expected), **close)
+    loss(found).backward()
+    loss(expected).backward()
+    for have, want in zip((*mine, *bundle.parameters()), (*theirs, *module.parameters()), strict=True):
+        torch.testing.assert_close(have.grad, want.grad, **close)
+
+
+def test_the_proof_says_who_serves(cuda_store):
+    serving = load(cuda_store, "BP004").tezzeret.manifest.serving
+    assert all(step.compiled_ms > 0 and step.eager_ms > 0 for item in serving for step in item.times)
+    assert serving
 
 
 def test_the_manifest_names_the_capability(cuda_store):
