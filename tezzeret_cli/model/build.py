@@ -62,11 +62,12 @@ class ProofRequest(msgspec.Struct, frozen=True):
     """Load the staged bundle as a consumer would, compare with the reference values, and time it.
 
     Once it is proved, eager's module is made to be timed beside it, from a factory that may be in
-    ``directory``, where the run was started.
+    ``directory``, where the run was started. Proofs that do so on a GPU take turns, by a lock in ``shared``.
     """
 
     bundle: str
     reference: str
+    shared: str
     repeat: int = 20
     directory: str | None = None
 

@@ -178,7 +178,13 @@ class Attempt:
 
     def _proof_task(self) -> Task:
         options = self._options
-        request = ProofRequest(str(self._staged), str(self._scratch), options.repeat, options.directory)
+        request = ProofRequest(
+            bundle=str(self._staged),
+            reference=str(self._scratch),
+            shared=str(self._environments.shared),
+            repeat=options.repeat,
+            directory=options.directory,
+        )
         return Task(
             id=self.number,
             entry=PROVE,

@@ -7,13 +7,16 @@ what cannot be compared within that is served compiled.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from tezzeret_cli.errors import EagerUnavailableError
+from tezzeret_cli.files import lock_file
 from tezzeret_cli.model.manifest import Manifest, Serving, StepTimes, Symbolic
 from tezzeret_cli.runtime import BundleModule, load
 from tezzeret_cli.trust import UNVERIFIED
@@ -47,27 +50,28 @@ LARGEST_STEP_MS = 10.0
 
 
 def beside_eager(
-    bundle: str, compiled: BundleModule, cases: Sequence[tuple[Case, Values]]
+    bundle: str, compiled: BundleModule, cases: Sequence[tuple[Case, Values]], folder: Path
 ) -> tuple[tuple[Serving, ...], tuple[str, ...]]:
     """What the steps of each variant took and who serves them, and lines about it for people.
 
     ``compiled`` is the bundle, loaded to be served compiled; it is trained by this. What the module raises,
-    which is proved already, ends in a line.
+    which is proved already, ends in a line. Processes that share ``folder`` take turns on a GPU.
     """
     manifest = compiled.tezzeret.manifest
     allowed = (manifest.factory.path.replace(":", "."),)
     eager = load(bundle, prefer="eager", allow_factories=allowed, quarantined=True, trust=UNVERIFIED)
-    race = _Race(compiled, eager)
     times: dict[int, list[StepTimes]] = {}
     try:
         proved = _proved(compiled, cases)
-        for (variant, batch), (case, inputs) in proved.items():
-            race.at(case, inputs, batch, times.setdefault(variant, []))
-        for variant, found in times.items():
-            largest = max(batch for number, batch in proved if number == variant)
-            case, inputs = proved[variant, largest]
-            for batch, tensors in _wider(manifest, variant, largest, inputs, found):
-                race.at(case, tensors, batch, found)
+        with turn(compiled.tezzeret.program.device, folder, BUDGET_S * PATIENCE):
+            race = _Race(compiled, eager)
+            for (variant, batch), (case, inputs) in proved.items():
+                race.at(case, inputs, batch, times.setdefault(variant, []))
+            for variant, found in times.items():
+                largest = max(batch for number, batch in proved if number == variant)
+                case, inputs = proved[variant, largest]
+                for batch, tensors in _wider(manifest, variant, largest, inputs, found):
+                    race.at(case, tensors, batch, found)
     except EagerUnavailableError as error:
         return (), (f"its speed was not compared with eager's: {error.message}",)
     except Exception as error:
@@ -80,6 +84,25 @@ def beside_eager(
     )
     lines = [told(manifest.variants[s.variant].name, s.times, s.eager) for s in serving]
     return serving, tuple(line for line in lines if line)
+
+
+@contextlib.contextmanager
+def turn(device: torch.device, folder: Path, patience_s: float) -> Iterator[None]:
+    """While this lasts, no other process that does the same times steps on the same GPU: it would share it
+    out in slices that are longer than most steps. Raises ``TimeoutError`` where others had it all the time.
+
+    On a CPU nobody waits: steps are timed by what they take of it.
+    """
+    if device.type == "cpu":
+        yield
+        return
+    lock = lock_file(folder / f"steps-{device.type}-{device.index or 0}.lock", wait_s=patience_s)
+    if lock is None:
+        raise TimeoutError(f"others timed theirs on {device} for {patience_s:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _proved(

@@ -1,6 +1,8 @@
 """Imported by the warm process: what torch imports while it compiles, which every job would do anew.
 
-Names are those of torch 2.11 to 2.15; one that a release does not have is left out.
+Names are those of torch 2.11 to 2.15; one that a release does not have is left out. What asks
+whether there is a GPU while it is imported must not stand here: NVML leaves a thread behind, and a process
+with threads is not forked. Nor what keeps torch 2.11 from registering other devices once it is there itself.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import contextlib
 import importlib
 
 LATE = (
+    "setuptools.command.build_ext",  # all that torch.utils.cpp_extension takes long for; that asks for a GPU
     "sympy.tensor.tensor",
     "torch._dynamo.backends.cudagraphs",
     "torch._dynamo.backends.inductor",
@@ -18,7 +21,6 @@ LATE = (
     "torch._higher_order_ops.passes.inline_invoke_subgraph",
     "torch._inductor.bounds",
     "torch._inductor.choices",
-    "torch._inductor.codegen.cpu_device_op_overrides",
     "torch._inductor.codegen.cpp_wrapper_cpu_array_ref",
     "torch._inductor.codegen.cpp_wrapper_gpu",
     "torch._inductor.codegen.cpp_wrapper_mps",
@@ -39,7 +41,6 @@ LATE = (
     "torch.distributed.tensor.experimental",
     "torch.export._trace",
     "torch.fx.experimental.validator",
-    "torch.utils.cpp_extension",
 )
 
 for _name in LATE:

@@ -63,7 +63,7 @@ def _prove(request: ProofRequest) -> ProofResult:
     result = measure(module, cases, load_ms, request.repeat)
     if request.directory is not None:
         sys.path.append(request.directory)
-    serving, notes = beside_eager(request.bundle, module, cases)
+    serving, notes = beside_eager(request.bundle, module, cases, Path(request.shared))
     return msgspec.structs.replace(result, serving=serving, notes=notes)
 
 
