@@ -3,13 +3,15 @@ ratios.
 
 ``python -m bench.steps [--without-compile] [ID]... [--json FILE]`` measures the store's bundles on their
 factories' examples: as they are served, by the rule that may prefer eager (``serving`` in the manifest), and
-with the compiled code preferred. Gradients are ``None`` before each step, as ``zero_grad`` leaves them.
-torch.compile compiles here, which takes half a minute for each module.
+with the compiled code preferred. Gradients are ``None`` before each step, as ``zero_grad`` leaves them, and
+those that come in lie as the result does, as from a layer that follows. torch.compile compiles here, which
+takes half a minute for each module.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import subprocess
 import sys
@@ -110,6 +112,12 @@ def in_turns(modules: Sequence[Callable[..., object]], inputs: Sequence[object])
 
     device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
 
+    def trained_outputs(module: Callable[..., object]) -> list[torch.Tensor]:
+        out = module(*inputs)
+        return [t for t in (out if isinstance(out, tuple) else (out,)) if t.requires_grad]
+
+    gradients = [torch.ones_like(out) for out in trained_outputs(modules[0])]
+
     def step(module: Callable[..., object]) -> Callable[[], None]:
         trained = [x for x in inputs if isinstance(x, torch.Tensor)]
         if isinstance(module, torch.nn.Module):
@@ -118,9 +126,7 @@ def in_turns(modules: Sequence[Callable[..., object]], inputs: Sequence[object])
         def run() -> None:
             for tensor in trained:
                 tensor.grad = None
-            out = module(*inputs)
-            outputs = out if isinstance(out, tuple) else (out,)
-            sum(t.sum() for t in outputs).backward()
+            torch.autograd.backward(trained_outputs(module), gradients)
             wait_for(device)
 
         return run
@@ -132,8 +138,9 @@ def in_turns(modules: Sequence[Callable[..., object]], inputs: Sequence[object])
     counts = [max(1, int(TARGET_S / seconds(run, 1))) for run in steps]
     samples: list[list[float]] = [[] for _ in steps]
     turns = list(zip(steps, counts, samples, strict=True))
+    order = random.Random(0)
     for _ in range(ROUNDS):
-        turns.append(turns.pop(0))  # what ran before is worth a few hundredths
+        order.shuffle(turns)  # what ran before is worth a few hundredths, of torch.compile a tenth
         for run, count, found in turns:
             found.append(seconds(run, count, clock(device)) * 1e6)
     return [statistics.median(found) for found in samples]

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,6 +154,7 @@ class _Race:
         self._clock = clock(self._device)
         self._spent_by = self._clock() + BUDGET_S
         self._deadline = time.perf_counter() + BUDGET_S * PATIENCE
+        self._gradients: list[Tensor] = []
 
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
@@ -161,6 +163,8 @@ class _Race:
             return
         for module in self._modules:
             module.train(case.training)
+            (args,) = self._calls(case, inputs, 1)
+            self._gradients = [torch.ones_like(out) for out in _trained(module(*args))]
             self._row(module, case, inputs, 1)
         if reason := self._modules[1].tezzeret.eager_unavailable:
             raise EagerUnavailableError(reason)
@@ -196,20 +200,26 @@ class _Race:
         return self._row(compiled, case, inputs, length), self._row(eager, case, inputs, length)
 
     def _row(self, module: BundleModule, case: Case, inputs: Sequence[Tensor], length: int) -> float:
-        """Milliseconds of a call and of its backward, in the mean over so many."""
-        calls = [
-            unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device)) for _ in range(length)
-        ]
+        """Milliseconds of a call and of its backward, in the mean over so many. Gradients that come in lie as
+        the results do, as from a layer that follows; what a sum sends would be one number, spread out."""
+        calls = self._calls(case, inputs, length)
         parameters = list(module.parameters())
         reference.wait_for(self._device)
         started = self._clock()
         for args in calls:
             for parameter in parameters:
                 parameter.grad = None
-            outputs = [out for out in leaves(module(*args)) if out is not None and out.requires_grad]
-            torch.autograd.backward(outputs, [_ones(out) for out in outputs])
+            torch.autograd.backward(_trained(module(*args)), self._gradients)
         reference.wait_for(self._device)
         return (self._clock() - started) * 1e3 / length
+
+    def _calls(self, case: Case, inputs: Sequence[Tensor], count: int) -> list[tuple[Any, ...]]:
+        return [unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device)) for _ in range(count)]
+
+
+def _trained(output: Any) -> list[Tensor]:
+    """What a gradient comes in for."""
+    return [out for out in leaves(output) if out is not None and out.requires_grad]
 
 
 def clock(device: torch.device) -> Callable[[], float]:
@@ -217,8 +227,3 @@ def clock(device: torch.device) -> Callable[[], float]:
     by the clock on the wall."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.thread_time if alone else time.perf_counter
-
-
-def _ones(out: Tensor) -> Tensor:
-    """A gradient as a sum over ``out`` would send it, in no time."""
-    return out.new_ones(()).expand(out.shape)
