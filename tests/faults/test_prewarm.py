@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -116,6 +117,13 @@ def check_end(place: Place) -> None:
     assert place.prewarm().counts["warmed"] == 2
     assert place.kept() == on_record + Counter(["BP001", "BP002"])
     assert {path.name for path in (place.root / "tmp").iterdir()} <= set()
+
+
+@pytest.fixture(autouse=True)
+def _temporary_files_of_the_killed_go_with_the_test(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
 
 
 def sweep(folder: Path, fault: str, step: int, second: int = 0) -> list[tuple[str, str]]:
