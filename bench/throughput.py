@@ -56,30 +56,32 @@ for name in sys.argv[3:]:
 print(json.dumps(failed))
 """
 
-TRAINING = (
-    """
+SAVED = """
 import json, sys, torch
 GRADIENTS = True
-def compile_one(block, inputs, path):
+def saved(block, inputs, path):
     compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
     compiled.save_compiled_function(str(path), external_data={"block": block})
+"""
+
+TRAINING = (
+    SAVED
+    + """
+compile_one = saved
 """
     + BLOCK
     + PREPARE
 )
 
 ANY_BATCH = (
-    """
-import json, sys, torch
-GRADIENTS = True
+    SAVED
+    + """
 def compile_one(block, inputs, path):
     for x in inputs:
         torch._dynamo.maybe_mark_dynamic(x, 0)
-    compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
-    compiled.save_compiled_function(str(path), external_data={"block": block})
+    saved(block, inputs, path)
     with torch.no_grad():
-        compiled = torch.compile(block, fullgraph=True).forward.aot_compile((inputs, {}))
-    compiled.save_compiled_function(f"{path}.no_grad", external_data={"block": block})
+        saved(block, inputs, f"{path}.no_grad")
 """
     + BLOCK
     + PREPARE
