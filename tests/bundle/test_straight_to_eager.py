@@ -11,7 +11,8 @@ from torch import nn
 
 import tezzeret_cli
 from tests.bundle.test_served_eager import forced, step
-from tests.bundle.test_training import COMPILED, fresh, loss, tensors
+from tests.bundle.test_training import COMPILED
+from tests.support.steps import fresh, loss, tensors
 from tezzeret_cli.errors import EagerUnavailableError, GuardMissError
 from tezzeret_cli.model.job import BatchRange
 from tezzeret_cli.runtime import GuardMissWarning

@@ -9,9 +9,9 @@ import torch
 
 import tezzeret_cli
 from tests.bundle import blueprints
-from tests.bundle.test_training import fresh, loss, tensors
 from tests.support.command import ROOT
 from tests.support.forged import forge
+from tests.support.steps import fresh, loss, tensors
 from tezzeret_cli.blueprints.construct import construct
 from tezzeret_cli.errors import GuardMissError
 from tezzeret_cli.runtime import GuardMissWarning
