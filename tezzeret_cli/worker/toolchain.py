@@ -18,7 +18,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tezzeret_cli.files import wait_for_lock, write_whole
+from tezzeret_cli.files import lock_file, write_whole
 from tezzeret_cli.worker.lean import lean
 from tezzeret_cli.worker.sources import Code
 from tezzeret_cli.worker.stand_in import NAMES, stand_in_source
@@ -152,22 +152,21 @@ class Toolchain:
         return target
 
     def _precompiled(self, text: str, key: str, command: Sequence[str]) -> Path:
-        """A header file with ``text`` that has its precompiled form beside it; who comes second waits."""
+        """A header file with ``text``, which has its precompiled form beside it unless another process is at
+        that just now: reading the header itself takes less long than waiting."""
         folder = self._shared / "headers"
         header = folder / f"{key}.h"
         compiled = folder / f"{key}.h.gch"
         if not compiled.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            if not self._precompile:
-                _write(header, text)
-                return header
-            lock = wait_for_lock(folder / f"{key}.lock")
-            try:
-                if not compiled.exists():
-                    _write(header, text)
-                    self._made([*command, "-x", "c++-header", header.name], compiled, folder)
-            finally:
-                lock.release()
+            _write(header, text)
+            lock = lock_file(folder / f"{key}.lock") if self._precompile else None
+            if lock is not None:
+                try:
+                    if not compiled.exists():
+                        self._made([*command, "-x", "c++-header", header.name], compiled, folder)
+                finally:
+                    lock.release()
         return header
 
     def _made(self, command: Sequence[str], target: Path, folder: Path) -> None:

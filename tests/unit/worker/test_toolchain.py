@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.wrappers import graph
+from tezzeret_cli.files import lock_file
 from tezzeret_cli.worker.sources import Code, joined
 from tezzeret_cli.worker.toolchain import CompilerError, Flags, Toolchain
 
@@ -90,6 +91,26 @@ def test_what_the_compiler_says_is_in_the_error(flags, tmp_path):
     with pytest.raises(CompilerError, match="nonsense") as refused:
         Toolchain(flags, tmp_path / "shared").build(Code("nonsense here;", ""), tmp_path)
     assert "wrapper.cpp" in refused.value.output
+
+
+def test_nobody_waits_for_a_header_that_another_precompiles(flags, tmp_path):
+    toolchain = Toolchain(flags, tmp_path / "shared")
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    headers = tmp_path / "shared" / "headers"
+    none = "Model* make_graph(size_t, const std::string&) { return nullptr; }\n"
+    toolchain.build(Code(none, "int a;", {}), folder)
+    made = sorted(headers.glob("*.gch"))
+    assert len(made) == 2
+    for path in made:
+        path.unlink()
+    locks = [lock_file(path) for path in headers.glob("*.lock")]
+    toolchain.build(Code(none + "int b;", "int c;", {}), folder)
+    assert not list(headers.glob("*.gch"))
+    for lock in locks:
+        lock.release()
+    toolchain.build(Code(none + "int d;", "int e;", {}), folder)
+    assert sorted(headers.glob("*.gch")) == made
 
 
 LARGE = """
