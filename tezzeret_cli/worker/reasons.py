@@ -26,8 +26,8 @@ def reason_for(error: Exception) -> Reason:
     captured = isinstance(error, private.CAPTURE_ERRORS) and not isinstance(error, private.COMPILE_ERRORS)
     kind = "capture_failed" if captured else "compile_failed"
     text = f"{type(error).__name__}: {first_line(error)}"
-    if text.endswith(":"):
-        text = f"{text} {_origin(error)}"
+    if text.endswith(":"):  # an error without a message, in one that names it
+        text = f"{type(error).__name__}: {_origin(inner)}"
     return Reason(kind, text, deterministic=False)
 
 
@@ -37,7 +37,8 @@ def _origin(error: BaseException) -> str:
         error = error.__cause__ or error.__context__ or error
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
-    return f"{type(error).__name__}: {first_line(error)}{where}"
+    said = f": {first_line(error)}" if str(error) else ""
+    return f"{type(error).__name__}{said}{where}"
 
 
 def first_line(error: BaseException) -> str:

@@ -26,3 +26,25 @@ from tezzeret_cli.worker.reasons import reason_for
 )
 def test_what_went_wrong_has_the_kind_that_the_ladder_knows(error, kind):
     assert reason_for(error).kind == kind
+
+
+def test_an_error_without_a_message_is_named_with_its_place():
+    try:
+        raise NotImplementedError
+    except NotImplementedError as error:
+        wrapped = InductorError(error, None)
+    line = wrapped.inner_exception.__traceback__.tb_lineno
+    text = f"InductorError: NotImplementedError in test_reasons.py, line {line}"
+    assert reason_for(wrapped).message == text
+
+
+def test_an_error_without_a_message_is_named_by_what_caused_it():
+    try:
+        try:
+            raise LookupError("no such device")
+        except LookupError as cause:
+            raise NotImplementedError from cause
+    except NotImplementedError as error:
+        wrapped = InductorError(error, None)
+    said = reason_for(wrapped).message
+    assert said.startswith("InductorError: LookupError: no such device in test_reasons.py, line ")
