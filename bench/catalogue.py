@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.support import apart, machine, ordinary
+from bench.support import apart, machine, option, ordinary
 from tezzeret_cli.leyline.descriptors import builtin_catalogue, catalogue_to_binary
 from tezzeret_cli.model.descriptor import Bounds, Descriptor
 from tezzeret_cli.model.report import Report
@@ -39,13 +39,7 @@ class Cost(msgspec.Struct):
 
 
 def main(args: list[str]) -> None:
-    sets, strategy = 10, "standard"
-    while args[:1] in (["--sets"], ["--strategy"]):
-        if args[0] == "--sets":
-            sets = int(args[1])
-        else:
-            strategy = args[1]
-        args = args[2:]
+    sets, strategy = int(option(args, "--sets", "10")), option(args, "--strategy", "standard")
     chosen = [d for d in builtin_catalogue() if d.blueprint_id in (args or ordinary())]
     print(machine(), strategy, sep="; ")
     print("jobs\twall s\tCPU s\tCPU s a job\tforge's own CPU ms a job\tforge's peak MiB\tended")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.support import BLOCK, Figures, bundles, consumer, measuring
+from bench.support import BLOCK, Figures, bundles, consumer, measuring, option
 
 REPEAT = 5
 
@@ -154,9 +154,7 @@ COLUMNS = ("load", "forward", "backward", "total", "import_torch", "import_tezze
 
 def main(args: list[str]) -> None:
     with measuring("load", args) as figures:
-        repeat = REPEAT
-        if args[:1] == ["--repeat"]:
-            repeat, args = int(args[1]), args[2:]
+        repeat = int(option(args, "--repeat", str(REPEAT)))
         split = args.index("--stock") if "--stock" in args else len(args)
         compare(figures, args[:split], set(args[split + 1 :]), repeat)
 

@@ -13,16 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.support import machine, ordinary
+from bench.support import machine, option, ordinary
 from bench.throughput import WARM, tezzeret, timed
 
 TURNS = 2
 
 
 def main(args: list[str]) -> None:
-    jobs = 2
-    if args[:1] == ["--jobs"]:
-        jobs, args = int(args[1]), args[2:]
+    jobs = int(option(args, "--jobs", "2"))
     wanted = args or ordinary()
     wanted = [name for name in wanted if name != WARM]
     cores = sorted(os.sched_getaffinity(0))

@@ -57,18 +57,24 @@ class Figures(msgspec.Struct):
 def measuring(bench: str, args: list[str]) -> Iterator[Figures]:
     """Print the machine and collect figures. ``--json FILE``, which is taken out of ``args``, is written when
     the bench has ended well, never before."""
-    target = None
-    if "--json" in args:
-        at = args.index("--json")
-        if at + 1 == len(args):
-            sys.exit("--json: give a file")
-        target = Path(args[at + 1])
-        del args[at : at + 2]
+    target = option(args, "--json", "")
     figures = Figures(bench, machine())
     print(figures.machine, flush=True)
     yield figures
     if target:
-        target.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
+        Path(target).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
+
+
+def option(args: list[str], name: str, default: str) -> str:
+    """The value after ``name``, both of which are taken out of ``args``, or ``default``."""
+    if name not in args:
+        return default
+    at = args.index(name)
+    if at + 1 == len(args):
+        sys.exit(f"{name}: give a value")
+    value = args[at + 1]
+    del args[at : at + 2]
+    return value
 
 
 def ordinary() -> list[str]:

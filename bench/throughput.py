@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.support import BLOCK, Figures, apart, measuring, ordinary
+from bench.support import BLOCK, Figures, apart, measuring, option, ordinary
 from tezzeret_cli.model.report import Report
 
 WARM = "BP005"
@@ -103,10 +103,9 @@ def compile_one(block, inputs, path):
 
 def main(args: list[str]) -> None:
     with measuring("throughput", args) as figures:
-        given = {"--jobs": str(os.cpu_count() or 1), "--device": "cpu"}
-        while args and args[0] in given:
-            given[args[0]], args = args[1], args[2:]
-        compare(figures, given["--jobs"], given["--device"], args or ordinary())
+        jobs = option(args, "--jobs", str(os.cpu_count() or 1))
+        device = option(args, "--device", "cpu")
+        compare(figures, jobs, device, args or ordinary())
 
 
 def compare(figures: Figures, jobs: str, device: str, wanted: list[str]) -> None:

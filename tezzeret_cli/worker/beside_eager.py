@@ -8,6 +8,7 @@ what cannot be compared within that is served compiled.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def beside_eager(
     times: dict[int, list[StepTimes]] = {}
     try:
         proved = _proved(compiled, cases)
-        with turn(compiled.tezzeret.program.device, folder, BUDGET_S * PATIENCE):
+        with own_turn(compiled.tezzeret.program.device, folder, BUDGET_S * PATIENCE):
             race = _Race(compiled, eager)
             for (variant, batch), (case, inputs) in proved.items():
                 race.at(case, inputs, batch, times.setdefault(variant, []))
@@ -88,7 +89,7 @@ def beside_eager(
 
 
 @contextlib.contextmanager
-def turn(device: torch.device, folder: Path, patience_s: float) -> Iterator[None]:
+def own_turn(device: torch.device, folder: Path, patience_s: float) -> Iterator[None]:
     """While this lasts, no other process that does the same times steps on the same GPU: it would share it
     out in slices that are longer than most steps. Raises ``TimeoutError`` where others had it all the time.
 
@@ -145,6 +146,16 @@ def _wider(
         yield batch, inputs
 
 
+@dataclasses.dataclass(frozen=True)
+class _Example:
+    """What a step is taken with. ``gradients`` come in for the results and lie as these do, as from a layer
+    that follows; what a sum sends would be one number, spread out."""
+
+    case: Case
+    inputs: Sequence[Tensor]
+    gradients: Sequence[Tensor]
+
+
 class _Race:
     """Steps of two modules in turns, until the budget is spent."""
 
@@ -154,23 +165,20 @@ class _Race:
         self._clock = clock(self._device)
         self._spent_by = self._clock() + BUDGET_S
         self._deadline = time.perf_counter() + BUDGET_S * PATIENCE
-        self._gradients: list[Tensor] = []
 
     def at(self, case: Case, inputs: Sequence[Tensor], batch: int, times: list[StepTimes]) -> None:
         """Add what steps on ``inputs`` take to ``times``, unless there is no time for that. Raises
         ``EagerUnavailableError``, and what the module raises."""
         if self._clock() > self._spent_by or time.perf_counter() > self._deadline:
             return
+        example = self._example(case, inputs)
         for module in self._modules:
-            module.train(case.training)
-            (args,) = self._calls(case, inputs, 1)
-            self._gradients = [torch.ones_like(out) for out in _trained(module(*args))]
-            self._row(module, case, inputs, 1)
+            self._row(module, example, 1)
         if reason := self._modules[1].tezzeret.eager_unavailable:
             raise EagerUnavailableError(reason)
-        one_s = self._spent_on_pair(case, inputs, 1)
+        one_s = self._spent_on_pair(example, 1)
         length = max(1, min(LONGEST, int(ROW_S / one_s)))
-        pair_s = self._spent_on_pair(case, inputs, length)
+        pair_s = self._spent_on_pair(example, length)
         count = max(FEWEST, min(MOST, int(SHARE_S / pair_s)))
         if self._clock() + count * pair_s > self._spent_by:
             return
@@ -178,43 +186,49 @@ class _Race:
         for turn in range(count):
             if time.perf_counter() > self._deadline:
                 return
-            pairs.append(self._pair(case, inputs, length, turn))
+            pairs.append(self._pair(example, length, turn))
             if len(pairs) % FEWEST == 0 and is_clear(pairs):
                 break
         times.append(step_times(batch, pairs))
 
-    def _spent_on_pair(self, case: Case, inputs: Sequence[Tensor], length: int) -> float:
+    def _spent_on_pair(self, example: _Example, length: int) -> float:
         """Seconds by the race's clock."""
         began = self._clock()
         for turn in range(2):
-            self._pair(case, inputs, length, turn)
+            self._pair(example, length, turn)
         return max(1e-6, (self._clock() - began) / 2)
 
-    def _pair(self, case: Case, inputs: Sequence[Tensor], length: int, turn: int) -> tuple[float, float]:
+    def _pair(self, example: _Example, length: int, turn: int) -> tuple[float, float]:
         """Each goes first every other time: threads of the one may still be awake in the step of the
         other."""
         compiled, eager = self._modules
         if turn % 2:
-            theirs = self._row(eager, case, inputs, length)
-            return self._row(compiled, case, inputs, length), theirs
-        return self._row(compiled, case, inputs, length), self._row(eager, case, inputs, length)
+            theirs = self._row(eager, example, length)
+            return self._row(compiled, example, length), theirs
+        return self._row(compiled, example, length), self._row(eager, example, length)
 
-    def _row(self, module: BundleModule, case: Case, inputs: Sequence[Tensor], length: int) -> float:
-        """Milliseconds of a call and of its backward, in the mean over so many. Gradients that come in lie as
-        the results do, as from a layer that follows; what a sum sends would be one number, spread out."""
-        calls = self._calls(case, inputs, length)
+    def _row(self, module: BundleModule, example: _Example, length: int) -> float:
+        """Milliseconds of a call and of its backward, in the mean over so many."""
+        calls = [self._arguments(example.case, example.inputs) for _ in range(length)]
         parameters = list(module.parameters())
         reference.wait_for(self._device)
         started = self._clock()
         for args in calls:
             for parameter in parameters:
                 parameter.grad = None
-            torch.autograd.backward(_trained(module(*args)), self._gradients)
+            torch.autograd.backward(_trained(module(*args)), example.gradients)
         reference.wait_for(self._device)
         return (self._clock() - started) * 1e3 / length
 
-    def _calls(self, case: Case, inputs: Sequence[Tensor], count: int) -> list[tuple[Any, ...]]:
-        return [unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device)) for _ in range(count)]
+    def _example(self, case: Case, inputs: Sequence[Tensor]) -> _Example:
+        """What both modules, in the mode of ``case`` from here on, are given."""
+        for module in self._modules:
+            module.train(case.training)
+        results = _trained(self._modules[1](*self._arguments(case, inputs)))
+        return _Example(case, inputs, [torch.ones_like(result) for result in results])
+
+    def _arguments(self, case: Case, inputs: Sequence[Tensor]) -> tuple[Any, ...]:
+        return unflatten_arguments(case.arguments, fresh_inputs(inputs, self._device))
 
 
 def _trained(output: Any) -> list[Tensor]:
